@@ -1,0 +1,212 @@
+"""``otpd.toml``: read, checked as a whole, and turned into values.
+
+The attrs classes are the schema: what they do not name is refused, and every fault of the file is reported at once,
+with file and key. ``conf/otpd.toml`` explains each key; a test holds it against the classes.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+
+from otpd.errors import ConfigError
+from otpd.policy import PROOFS, Policy, ProofName, ServicePolicy, Unenrolled
+from otpd.values import ServiceName
+
+DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
+
+Check = Callable[[Any], Any]
+"""Gives back the value, or raises ValueError with what was expected instead."""
+
+
+def _between(least: int, most: int) -> Check:
+    def check(value: object) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}, got {_shown(value)}")
+        return value
+
+    return check
+
+
+def _matching(pattern: str, expected: str) -> Check:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"expected {expected}, got {_shown(value)}")
+        return value
+
+    return check
+
+
+def _one_of(words: tuple[str, ...]) -> Check:
+    def check(value: object) -> object:
+        if value not in words:
+            raise ValueError(f"expected one of {_words(words)}, got {_shown(value)}")
+        return value
+
+    return check
+
+
+def _proofs(value: object) -> tuple[ProofName, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a list of {_words(PROOFS)}, got {_shown(value)}")
+    return tuple(_one_of(PROOFS)(item) for item in value)
+
+
+Text = Annotated[str, _matching(r"[^\0\n]{1,256}", "a string of 1 to 256 characters")]
+AbsolutePath = Annotated[str, _matching(r"/[^\0\n]*", "an absolute path")]
+LdapiUri = Annotated[
+    str, _matching(r"ldapi://[A-Za-z0-9%._~-]+/?", "ldapi:// and the socket's path with each / written as %2F")
+]
+LogLevel = Annotated[str, _one_of(("debug", "info", "warning"))]
+
+
+@attrs.frozen
+class SocketsTable:
+    """``[sockets]``: where otpd listens when systemd does not hand it its sockets."""
+
+    auth: AbsolutePath = "/run/otpd/auth.sock"
+    control: AbsolutePath = "/run/otpd/control.sock"
+
+
+@attrs.frozen
+class DirectoryTable:
+    """``[directory]``: where tokens and app passwords are kept."""
+
+    uri: LdapiUri = "ldapi://%2Frun%2Fotpd-directory%2Fldapi"
+    base_dn: Text = "ou=otpd"
+
+
+@attrs.frozen
+class KeysTable:
+    """``[keys]``: what seals the secrets in the directory."""
+
+    file: AbsolutePath = "/etc/otpd/keyring"
+
+
+@attrs.frozen
+class PasswordTable:
+    """``[password]``: the helper that checks account passwords."""
+
+    socket: AbsolutePath = "/run/otpd/password.sock"
+
+
+@attrs.frozen
+class TotpTable:
+    """``[totp]``: how codes are enrolled and judged."""
+
+    window_steps: Annotated[int, _between(0, 10)] = 1
+    issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", "a string of 1 to 64 characters without a colon")] = "otpd"
+
+
+@attrs.frozen
+class DaemonTable:
+    """``[daemon]``: the process itself."""
+
+    workers: Annotated[int, _between(1, 64)] = 8
+    deadline_seconds: Annotated[int, _between(1, 60)] = 5
+    log_level: LogLevel = "info"
+
+
+@attrs.frozen
+class ServiceTable:
+    """``[service.NAME]``: the rules of one PAM service; ``[service.default]`` those of all others."""
+
+    accept: Annotated[tuple[ProofName, ...], _proofs] = ("code",)
+    unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
+    tries: Annotated[int, _between(1, 5)] = 3
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what would let everybody in."""
+        if self.unenrolled == "allow" and self.accept != ("code",):
+            raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
+
+
+@attrs.frozen
+class Config:
+    """The whole file."""
+
+    sockets: SocketsTable = SocketsTable()
+    directory: DirectoryTable = DirectoryTable()
+    keys: KeysTable = KeysTable()
+    password: PasswordTable = PasswordTable()
+    totp: TotpTable = TotpTable()
+    daemon: DaemonTable = DaemonTable()
+    service: dict[str, ServiceTable] = attrs.Factory(dict)
+
+    def policy(self) -> Policy:
+        """The rules of all services."""
+        rules = {
+            ServiceName(name): ServicePolicy(table.accept, table.unenrolled, table.tries)
+            for name, table in self.service.items()
+        }
+        return Policy(rules.pop(ServiceName("default"), ServicePolicy()), rules)
+
+
+def load(path: Path) -> Config:
+    """Read ``path``; raises :class:`ConfigError` with every fault."""
+    try:
+        return parse(path.read_text("utf-8"), str(path))
+    except FileNotFoundError:
+        raise ConfigError([f"{path}: there is no such file; {DEFAULT_PATH} is the usual place"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from None
+
+
+def parse(text: str, where: str) -> Config:
+    """Turn the text of a configuration into values; ``where`` names it in faults."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{where}: is not TOML: {error}"]) from None
+    try:
+        return _converter().structure(raw, Config)
+    except Exception as error:  # noqa: BLE001 - cattrs raises what its hooks raise, grouped
+        raise ConfigError([f"{where}: {fault}" for fault in _faults(error, ())]) from None
+
+
+def _converter() -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook_func(_is_annotated, lambda value, kind: get_args(kind)[1](value))
+    return converter
+
+
+def _is_annotated(kind: Any) -> bool:  # noqa: ANN401 - a type, or what typing makes of one
+    return bool(get_origin(kind) == Annotated)
+
+
+_PLACE: Final = re.compile(r"(?:@ attribute (\w+)|@ key '([^']*)')$")
+
+
+def _faults(error: BaseException, key: tuple[str, ...]) -> Iterator[str]:
+    """Every leaf of the tree that cattrs raised, as ``key: sentence``; notes say where each hangs."""
+    places = [found for note in getattr(error, "__notes__", []) if (found := _PLACE.search(note))]
+    here = key + tuple(found[1] or found[2] for found in places[:1])
+    match error:
+        case ForbiddenExtraKeysError():
+            for name in sorted(error.extra_fields):
+                yield f"{'.'.join((*here, name))}: there is no such key"
+        case ClassValidationError() | IterableValidationError():
+            for inner in error.exceptions:
+                yield from _faults(inner, here)
+        case ValueError():
+            yield f"{'.'.join(here)}: {error}"
+        case _:
+            yield f"{'.'.join(here)}: expected a table"
+
+
+def _words(words: tuple[str, ...]) -> str:
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def _shown(value: object) -> str:
+    kinds = {bool: "true or false", float: "a fraction", dict: "a table"}
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, str):
+        return f'"{value}"' if len(value) <= 64 else "a long string"  # noqa: PLR2004
+    return str(value) if type(value) is int else kinds.get(type(value), "a date or time")

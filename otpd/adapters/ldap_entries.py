@@ -1,0 +1,188 @@
+"""How records look as LDAP entries: attribute names and syntaxes, and nothing about connections.
+
+An entry that lacks a value or holds a wrong one raises :class:`~otpd.errors.EntryError`, which names the entry and the
+attribute and never the value.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar, cast
+
+from otpd.clock import to_datetime
+from otpd.directory import AppPasswordRecord, State, Token, User
+from otpd.errors import EntryError
+from otpd.otp import TotpParameters
+from otpd.values import EntryId, ServiceName, TimeStep, UserName
+
+Entry = Mapping[str, list[bytes]]
+T = TypeVar("T")
+
+ATTRIBUTES: Final = (
+    "objectClass",
+    "uid",
+    "oathFailureCount",
+    "oathLastFailure",
+    "oathOTPLength",
+    "oathHMACAlgorithm",
+    "oathTOTPTimeStepPeriod",
+    "oathTOTPLastTimeStep",
+    "otpdId",
+    "otpdState",
+    "otpdLabel",
+    "otpdSealedSeed",
+    "otpdVerifier",
+    "otpdService",
+    "otpdCreated",
+)
+
+# RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
+_HMAC_OIDS: Final = {
+    "sha1": "1.2.840.113549.2.7",
+    "sha256": "1.2.840.113549.2.9",
+    "sha512": "1.2.840.113549.2.11",
+}
+_HMAC_NAMES: Final = {oid: name for name, oid in _HMAC_OIDS.items()}
+_TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and whole seconds
+
+
+def escape_rdn_value(value: str) -> str:
+    r"""``value`` for a DN: every byte that is not a letter or digit as ``\XX`` (RFC 4514 section 2.4)."""
+    return "".join(
+        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:02x}"  # noqa: PLR2004 - ASCII
+        for byte in value.encode()
+    )
+
+
+def is_a(entry: Entry, object_class: str) -> bool:
+    """Whether the entry is of ``object_class``."""
+    return object_class.lower().encode() in [value.lower() for value in entry.get("objectClass", [])]
+
+
+def to_user(name: UserName, entry: Entry, tokens: tuple[Token, ...]) -> User:
+    """The record of the entry that a search for ``name`` found."""
+    where = f"uid={name}"
+    if name.encode() not in entry.get("uid", []):
+        # uid compares without case: ALICE must not be answered with alice's entry, nor get a throttle of its own.
+        raise EntryError(f"{where}: the directory's entry spells the name differently")
+    return User(
+        name=name,
+        state=_optional(where, entry, "otpdState", _state) or "active",
+        failures=_one(where, entry, "oathFailureCount", _natural),
+        last_failure=_optional(where, entry, "oathLastFailure", _time),
+        tokens=tokens,
+    )
+
+
+def from_user(name: UserName) -> dict[str, Any]:
+    """The attributes of a new user's entry."""
+    return {"objectClass": ["otpdUser"], "uid": name, "oathFailureCount": 0}
+
+
+def to_token(dn: str, entry: Entry) -> Token:
+    """The record of a token's entry."""
+    return Token(
+        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
+        label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
+        state=_one(dn, entry, "otpdState", _state),
+        parameters=TotpParameters(
+            digits=_one(dn, entry, "oathOTPLength", _digits),
+            algorithm=_one(dn, entry, "oathHMACAlgorithm", lambda value: _HMAC_NAMES[value.decode()]),
+            period_seconds=_one(dn, entry, "oathTOTPTimeStepPeriod", _period),
+        ),
+        last_step=TimeStep(_one(dn, entry, "oathTOTPLastTimeStep", _natural)),
+        created=_one(dn, entry, "otpdCreated", _time),
+        sealed_seed=_one(dn, entry, "otpdSealedSeed", bytes),
+    )
+
+
+def from_token(token: Token) -> dict[str, Any]:
+    """The attributes of a new token's entry."""
+    return {
+        "objectClass": ["otpdToken"],
+        "otpdId": token.id,
+        "otpdState": token.state,
+        "otpdSealedSeed": token.sealed_seed,
+        "otpdCreated": from_time(token.created),
+        "oathOTPLength": token.parameters.digits,
+        "oathHMACAlgorithm": _HMAC_OIDS[token.parameters.algorithm],
+        "oathTOTPTimeStepPeriod": token.parameters.period_seconds,
+        "oathTOTPLastTimeStep": token.last_step,
+        **({"otpdLabel": token.label} if token.label else {}),
+    }
+
+
+def to_app_password(dn: str, entry: Entry) -> AppPasswordRecord:
+    """The record of an app password's entry."""
+    services = [value.decode("utf-8", "replace") for value in entry.get("otpdService", [])]
+    return AppPasswordRecord(
+        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
+        label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
+        services=frozenset(ServiceName(service) for service in services),
+        created=_one(dn, entry, "otpdCreated", _time),
+        verifier=_one(dn, entry, "otpdVerifier", bytes),
+    )
+
+
+def from_app_password(record: AppPasswordRecord) -> dict[str, Any]:
+    """The attributes of a new app password's entry."""
+    return {
+        "objectClass": ["otpdAppPassword"],
+        "otpdId": record.id,
+        "otpdVerifier": record.verifier,
+        "otpdService": sorted(record.services),
+        "otpdCreated": from_time(record.created),
+        **({"otpdLabel": record.label} if record.label else {}),
+    }
+
+
+def from_time(seconds: float) -> str:
+    """``seconds`` since the Unix epoch as generalizedTime."""
+    return to_datetime(seconds).strftime(_TIME_FORMAT)
+
+
+def _one(where: str, entry: Entry, attribute: str, read: Callable[[bytes], T]) -> T:
+    value = _optional(where, entry, attribute, read)
+    if value is None:
+        raise EntryError(f"{where}: {attribute} is missing")
+    return value
+
+
+def _optional(where: str, entry: Entry, attribute: str, read: Callable[[bytes], T]) -> T | None:
+    values = entry.get(attribute, [])
+    if not values:
+        return None
+    if len(values) > 1:
+        raise EntryError(f"{where}: {attribute} has more than one value")
+    try:
+        return read(values[0])
+    except (ValueError, KeyError):
+        raise EntryError(f"{where}: {attribute} does not parse") from None
+
+
+def _natural(value: bytes) -> int:
+    return _within(value, 0, 2**62)
+
+
+def _digits(value: bytes) -> int:
+    return _within(value, 6, 8)
+
+
+def _period(value: bytes) -> int:
+    return _within(value, 15, 120)
+
+
+def _within(value: bytes, least: int, most: int) -> int:
+    number = int(value)
+    if not least <= number <= most:
+        raise ValueError
+    return number
+
+
+def _state(value: bytes) -> State:
+    if value not in (b"active", b"disabled"):
+        raise ValueError
+    return cast("State", value.decode())
+
+
+def _time(value: bytes) -> float:
+    return datetime.strptime(value.decode(), _TIME_FORMAT).replace(tzinfo=UTC).timestamp()

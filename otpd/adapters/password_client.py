@@ -1,0 +1,34 @@
+"""Asking otpd-password whether an account password is right. ``otpd/password_helper.py`` is the other end."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from otpd.adapters.peer import peer_uid
+from otpd.clock import Deadline
+from otpd.errors import HelperError
+from otpd.secret import Secret
+from otpd.values import UserName
+
+
+@dataclass(frozen=True)
+class PasswordClient:
+    """:class:`otpd.factor.PasswordCheck` over the helper's socket."""
+
+    path: Path
+
+    def __call__(self, user: UserName, password: Secret, deadline: Deadline) -> bool:
+        """True where ``password`` is the account's; raises :class:`HelperError`."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link:
+            try:
+                link.settimeout(max(0.001, deadline.remaining_seconds()))
+                link.connect(str(self.path))
+                if peer_uid(link) != 0:
+                    raise HelperError(f"{self.path}: root is not at the other end")
+                link.send(user.encode() + b"\0" + password.reveal())
+                answer = link.recv(16)
+            except OSError as error:
+                raise HelperError(f"{self.path}: {type(error).__name__}: {error.strerror or 'no answer'}") from None
+        if answer not in (b"yes", b"no"):
+            raise HelperError(f"{self.path}: otpd-password could not check the password; its log says why")
+        return answer == b"yes"

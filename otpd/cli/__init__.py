@@ -1,0 +1,1 @@
+"""otpctl: the command, one file a group of verbs."""

@@ -1,0 +1,74 @@
+"""``otpctl status``, ``disable`` and ``enable``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from otpd.cli.session import Session, json_option, own_or, pass_session, user_option
+
+
+@click.command()
+@user_option
+@json_option
+@pass_session
+def status(session: Session, user: str | None) -> None:
+    """Show whether a second factor is set up, and with which devices.
+
+    \b
+    Example:
+      otpctl status
+    """
+    reply = session.call("status", user=user)
+    session.show(reply, "\n".join(_sentences(reply, user)))
+
+
+def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
+    whose = own_or(user)
+    lines = [
+        f"{whose} a second factor." if reply["enrolled"] else f"{whose} no second factor yet. Set one up: otpctl enroll"
+    ]
+    for token in reply["tokens"]:
+        created = date(token["created"])
+        lines.append(f"  {token['label'] or 'token'} ({token['state']}, since {created}, id {token['id']})")
+    if reply["disabled"]:
+        lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
+    if reply["wait_seconds"]:
+        lines.append(f"{reply['failures']} wrong codes in a row. The next is looked at in {reply['wait_seconds']} s.")
+    lines.append(f"{whose} {reply['app_passwords']} app password(s). See: otpctl app-password list")
+    return lines
+
+
+def date(seconds: int) -> str:
+    """A day, in UTC, for people."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+
+
+@click.command()
+@click.option("--user", required=True, metavar="NAME", help="Whose.")
+@json_option
+@pass_session
+def disable(session: Session, user: str) -> None:
+    """Refuse every code and app password of a user, at once. For root.
+
+    \b
+    Example:
+      otpctl disable --user alice      (her phone was stolen)
+    """
+    reply = session.call("disable", user=user)
+    session.show(reply, f"Disabled: every login of {user} that needs a second factor is refused. Undo: otpctl enable")
+
+
+@click.command()
+@click.option("--user", required=True, metavar="NAME", help="Whose.")
+@json_option
+@pass_session
+def enable(session: Session, user: str) -> None:
+    """Take back ``disable``. For root.
+
+    \b
+    Example:
+      otpctl enable --user alice
+    """
+    reply = session.call("enable", user=user)
+    session.show(reply, f"Enabled: the codes and app passwords of {user} are accepted again.")

@@ -1,0 +1,114 @@
+"""otpd: the daemon, put together."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from otpd import __version__
+from otpd.adapters import config, process, systemd
+from otpd.adapters.config import Config
+from otpd.adapters.key_file import read_key_ring
+from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.nss import NssAccounts
+from otpd.adapters.password_client import PasswordClient
+from otpd.adapters.zmq_server import Server
+from otpd.clock import SystemClock
+from otpd.dialogue import Dialogue
+from otpd.errors import ConfigError
+from otpd.factor import Parts
+from otpd.management import Management
+from otpd.management.verb import Context
+from otpd.seal import KeyRing
+from otpd.service import BUSY_DIALOGUE, BUSY_MANAGEMENT, Service
+from otpd.ticket import Tickets
+
+LOG: Final = logging.getLogger("otpd")
+_CREDENTIAL: Final = "keyring"
+_AUTH_MODE: Final = 0o660
+_CONTROL_MODE: Final = 0o666
+
+
+def compose(settings: Config, keys: KeyRing) -> Service:
+    """The service that ``settings`` describe."""
+    clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
+    parts = Parts(
+        directory=LdapDirectory(settings.directory.uri, settings.directory.base_dn),
+        keys=keys,
+        clock=clock,
+        check_password=PasswordClient(Path(settings.password.socket)),
+        window_steps=settings.totp.window_steps,
+    )
+    tickets = Tickets(keys, process.boot_id(), clock)
+    return Service(
+        dialogue=Dialogue(policy, accounts, parts, tickets),
+        management=Management(Context(policy, accounts, parts, tickets, settings.totp.issuer)),
+        pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
+        clock=clock,
+        deadline_seconds=settings.daemon.deadline_seconds,
+    )
+
+
+async def serve(settings: Config, keys: KeyRing) -> None:
+    """Answer until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    service, server = compose(settings, keys), Server()
+    held = systemd.listening_descriptors()
+    server.listen(Path(settings.sockets.auth), _AUTH_MODE, service.auth, BUSY_DIALOGUE, held.get("auth"))
+    server.listen(Path(settings.sockets.control), _CONTROL_MODE, service.control, BUSY_MANAGEMENT, held.get("control"))
+    watchdog = asyncio.create_task(_feed_watchdog())
+    systemd.notify("READY=1")
+    LOG.info("otpd %s answers on %s and %s", __version__, settings.sockets.auth, settings.sockets.control)
+    await stop.wait()
+    systemd.notify("STOPPING=1")
+    watchdog.cancel()
+    await server.close(settings.daemon.deadline_seconds)
+
+
+async def _feed_watchdog() -> None:
+    seconds = systemd.watchdog_seconds()
+    while seconds:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(seconds / 3)
+
+
+def read_settings(path: Path) -> tuple[Config, KeyRing]:
+    """The configuration and the keys it names; raises :class:`ConfigError` with all their faults."""
+    settings = config.load(path)
+    given = systemd.credential(_CREDENTIAL)
+    return settings, read_key_ring(given or Path(settings.keys.file), trusted=given is not None)
+
+
+def main() -> None:
+    """The command otpd."""
+    parser = argparse.ArgumentParser(prog="otpd", description="Answer PAM modules and otpctl. See otpd(8).")
+    parser.add_argument("--config", type=Path, default=config.DEFAULT_PATH, help="(default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="check configuration and keys, and exit")
+    parser.add_argument("--version", action="version", version=f"otpd {__version__}")
+    arguments = parser.parse_args()
+    process.keep_secrets_out_of_cores()
+    try:
+        settings, keys = read_settings(arguments.config)
+    except ConfigError as error:
+        print(*(f"otpd: {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
+        sys.exit(os.EX_CONFIG)
+    if arguments.check:
+        return
+    systemd.log_to_journal(logging.getLevelName(settings.daemon.log_level.upper()))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings, keys))
+    # Workers that hang on a directory must not keep the process; what was read has been answered.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

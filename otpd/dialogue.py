@@ -1,0 +1,145 @@
+"""The dialogue: from ``begin`` to ``done``.
+
+Each step takes a request and what its ticket holds, and gives a question with a new ticket, or a verdict. Nothing is
+kept between two steps. Steps block on the directory and run on a worker.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from otpd import audit
+from otpd.clock import Deadline
+from otpd.errors import DirectoryError, HelperError, SealError, TicketError
+from otpd.factor import Attempt, Outcome, Parts, Reason
+from otpd.factors import FACTORS, judge
+from otpd.identity import Accounts, Peer
+from otpd.policy import Policy, ServicePolicy
+from otpd.protocol import DIALOGUE_SECONDS, Answer, Ask, Begin, Cancel, Done, Reply, Request
+from otpd.secret import Secret
+from otpd.ticket import Tickets
+from otpd.values import ServiceName, UserName
+
+_PURPOSE: Final = "dialogue"
+_NOBODY: Final = UserName("\N{BLACK SQUARE}")
+"""A name that no entry has: it is looked up for users that NSS does not know, to take the same time."""
+
+_HINTS: Final = {
+    Reason.USED_CODE: "This code was already used. Wait for the next one.",
+    Reason.TYPO: "This app password has a typo.",
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """What travels in the ticket."""
+
+    user: str
+    known: bool
+    service: str
+    rhost: str
+    forward_pass: bool
+    tries: int
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """Answers logins."""
+
+    policy: Policy
+    accounts: Accounts
+    parts: Parts
+    tickets: Tickets
+
+    def step(self, peer: Peer, request: Request, deadline: Deadline) -> Reply:
+        """The reply to ``request`` of ``peer``; whatever is broken becomes the verdict ``unavailable``."""
+        try:
+            match request:
+                case Begin():
+                    return self._begin(peer, request, deadline)
+                case Answer():
+                    return self._answer(peer, request, deadline)
+                case Cancel():
+                    return self._cancel(peer, request)
+        except TicketError as error:
+            audit.record("refused", peer=peer, reason=error)
+            return Done(verdict="refuse")
+        except (DirectoryError, HelperError, SealError) as error:
+            audit.record("unavailable", peer=peer, reason=error)
+            return Done(verdict="unavailable")
+
+    def _begin(self, peer: Peer, request: Begin, deadline: Deadline) -> Reply:
+        name = self.accounts.canonical_name(request.user)
+        state = State(
+            user=name or request.user,
+            known=name is not None,
+            service=request.service,
+            rhost=request.rhost,
+            forward_pass=request.forward_pass,
+            tries=0,
+        )
+        rules = self._rules(state)
+        if rules.unenrolled == "allow" and name is not None:
+            user = self.parts.directory.user(name, deadline)
+            if user is None or not user.enrolled:
+                _record("allowed", state, Reason.NOT_ENROLLED)
+                return Done(verdict="ignore")
+        if request.authtok is not None:
+            outcome = self._judge(state, request.authtok, deadline)
+            if outcome.accepted:
+                return _accept(state, outcome)
+            if request.use_first_pass:
+                return _refuse(state, outcome, "refuse")
+            _record("asking", state, outcome.reason, outcome.detail)
+        elif request.use_first_pass:
+            return _refuse(state, Outcome(Reason.NO_PROOF), "refuse")
+        return self._ask(peer, state, rules, self.parts.clock.monotonic() + DIALOGUE_SECONDS)
+
+    def _answer(self, peer: Peer, request: Answer, deadline: Deadline) -> Reply:
+        raw, expires = self.tickets.redeem(_PURPOSE, peer.uid, request.dialogue)
+        state = State(**raw)
+        rules = self._rules(state)
+        outcome = self._judge(state, request.text, deadline)
+        if outcome.accepted:
+            return _accept(state, outcome)
+        again = State(**{**raw, "tries": state.tries + 1})
+        if again.tries >= rules.tries:
+            return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
+        _record("asking again", state, outcome.reason, outcome.detail)
+        return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, "This was not accepted."))
+
+    def _cancel(self, peer: Peer, request: Cancel) -> Reply:
+        raw, _ = self.tickets.redeem(_PURPOSE, peer.uid, request.dialogue)
+        state = State(**raw)
+        audit.record("cancelled", user=state.user, service=state.service, rhost=state.rhost)
+        return Done(verdict="refuse")
+
+    def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
+        ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)
+        return Ask(dialogue=ticket, prompt=FACTORS[rules.accept[0]].prompt, infos=infos)
+
+    def _judge(self, state: State, typed: Secret, deadline: Deadline) -> Outcome:
+        attempt = Attempt(
+            user=UserName(state.user) if state.known else _NOBODY,
+            service=ServiceName(state.service),
+            typed=typed,
+            deadline=deadline,
+        )
+        outcome = judge(self._rules(state).accept, attempt, self.parts)
+        return outcome if state.known else Outcome(Reason.UNKNOWN_USER)
+
+    def _rules(self, state: State) -> ServicePolicy:
+        return self.policy.of(ServiceName(state.service))
+
+
+def _accept(state: State, outcome: Outcome) -> Done:
+    _record("accepted", state, outcome.reason, outcome.detail)
+    return Done(verdict="accept", authtok=outcome.authtok if state.forward_pass else None)
+
+
+def _refuse(state: State, outcome: Outcome, verdict: str) -> Done:
+    _record("refused", state, outcome.reason, outcome.detail)
+    return Done(verdict=verdict)
+
+
+def _record(event: str, state: State, reason: Reason, detail: str = "") -> None:
+    audit.record(event, user=state.user, service=state.service, rhost=state.rhost, reason=reason, detail=detail)

@@ -1,0 +1,111 @@
+"""What otpd asks of a directory, and the records that come back.
+
+Consuming is strict: every method that returns a ``bool`` is one compare-and-set on the directory, and True means that
+this caller, and nobody else on any host, made the change. Every method raises
+:class:`~otpd.errors.DirectoryUnavailable` when the deadline passes or the directory is gone,
+:class:`~otpd.errors.EntryError` for an entry that does not parse, and :class:`~otpd.errors.DirectoryError` when the
+directory refuses.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from otpd.clock import Deadline
+from otpd.otp import TotpParameters
+from otpd.values import EntryId, ServiceName, TimeStep, UserName
+
+State = Literal["active", "disabled"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A TOTP token; ``last_step`` is the last time step that was spent, ``created`` seconds since the Unix epoch."""
+
+    id: EntryId
+    label: str
+    state: State
+    parameters: TotpParameters
+    last_step: TimeStep
+    created: float
+    sealed_seed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user's entry and tokens.
+
+    ``failures`` are wrong codes in a row, ``last_failure`` is in seconds since the Unix epoch.
+    """
+
+    name: UserName
+    state: State = "active"
+    failures: int = 0
+    last_failure: float | None = None
+    tokens: tuple[Token, ...] = ()
+
+    @property
+    def usable_tokens(self) -> tuple[Token, ...]:
+        """The tokens whose codes count."""
+        return tuple(token for token in self.tokens if self.state == "active" == token.state)
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether there is anything to ask for: a user whose tokens are all disabled is enrolled, and is refused."""
+        return bool(self.tokens) or self.state == "disabled"
+
+
+@dataclass(frozen=True)
+class AppPasswordRecord:
+    """An app password as it is stored; ``services`` are the PAM services it opens."""
+
+    id: EntryId
+    label: str
+    services: frozenset[ServiceName]
+    created: float
+    verifier: bytes = field(repr=False)
+
+
+class Directory(Protocol):
+    """otpd's own subtree."""
+
+    def user(self, name: UserName, deadline: Deadline) -> User | None:
+        """The user's entry with all tokens, or None."""
+        ...
+
+    def app_password(
+        self, name: UserName, app_id: EntryId, deadline: Deadline
+    ) -> tuple[User | None, AppPasswordRecord | None]:
+        """The user's entry (without tokens) and one app password."""
+        ...
+
+    def app_passwords(self, name: UserName, deadline: Deadline) -> tuple[AppPasswordRecord, ...]:
+        """All app passwords of the user, oldest first."""
+        ...
+
+    def ensure_user(self, name: UserName, deadline: Deadline) -> None:
+        """Make the user's entry where there is none."""
+        ...
+
+    def add_token(self, name: UserName, token: Token, deadline: Deadline) -> bool:
+        """Add a token below the user's entry; False when there is one of that id."""
+        ...
+
+    def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
+        """Move the token's last time step from ``token.last_step`` to ``step`` if the token is still active."""
+        ...
+
+    def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:
+        """Move the failure count from ``old`` to ``new``, noting the moment ``at``."""
+        ...
+
+    def set_state(self, name: UserName, state: State, deadline: Deadline) -> None:
+        """Set the state of the user and of every token."""
+        ...
+
+    def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:
+        """Add an app password below the user's entry; False when there is one of that id."""
+        ...
+
+    def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:
+        """Remove an app password; False when there is none of that id."""
+        ...

@@ -1,0 +1,100 @@
+"""What a factor is: one kind of proof, as a service's ``accept`` names it.
+
+A factor is one file under ``otpd/factors/``, registered in one table there. It judges what was typed and says why; that
+reason is for the audit log, and decides whether the person may be told something and whether a guess was made.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from otpd.clock import Clock, Deadline
+from otpd.directory import Directory
+from otpd.policy import ProofName
+from otpd.seal import KeyRing
+from otpd.secret import Secret
+from otpd.values import ServiceName, UserName
+
+
+class Reason(StrEnum):
+    """Why a proof was accepted or refused, as it stands in the audit log."""
+
+    ACCEPTED = "accepted"
+    WRONG_CODE = "wrong code"
+    USED_CODE = "code already used"
+    NOT_A_CODE = "not a code"
+    NO_PROOF = "not a proof that this service accepts"
+    TYPO = "app password with a typo"
+    NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence
+    WRONG_APP_PASSWORD = "wrong app password"  # noqa: S105
+    OTHER_SERVICE = "app password of another service"
+    WRONG_PASSWORD = "wrong account password"  # noqa: S105
+    NOT_ENROLLED = "not enrolled"
+    DISABLED = "disabled"
+    THROTTLED = "too many failures, must wait"
+    UNKNOWN_USER = "unknown user"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a factor found; ``authtok`` is the password part of an answer that was accepted, ``detail`` for the log."""
+
+    reason: Reason
+    authtok: Secret | None = None
+    detail: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the proof holds."""
+        return self.reason is Reason.ACCEPTED
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Something that somebody typed to prove that they are ``user``."""
+
+    user: UserName
+    service: ServiceName
+    typed: Secret
+    deadline: Deadline
+
+
+class PasswordCheck(Protocol):
+    """Whether an account password is right; raises :class:`~otpd.errors.HelperError` when that cannot be told."""
+
+    def __call__(self, user: UserName, password: Secret, deadline: Deadline) -> bool:
+        """True where it is right."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What factors work with; ``window_steps`` is RFC 6238's look-behind and look-ahead window."""
+
+    directory: Directory
+    keys: KeyRing
+    clock: Clock
+    check_password: PasswordCheck
+    window_steps: int
+
+
+class Factor(Protocol):
+    """One kind of proof."""
+
+    @property
+    def name(self) -> ProofName:
+        """As in a service's ``accept``."""
+        ...
+
+    @property
+    def prompt(self) -> str:
+        """What it asks with."""
+        ...
+
+    def claims(self, typed: bytes) -> bool:
+        """Whether what was typed has this factor's form; it is then judged by this one alone."""
+        ...
+
+    def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
+        """Judge it; blocking, within the attempt's deadline. Raises what the directory and the seal raise."""
+        ...

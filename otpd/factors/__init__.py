@@ -1,0 +1,22 @@
+"""The factors, in one table."""
+
+from typing import Final
+
+from otpd.factor import Attempt, Factor, Outcome, Parts, Reason
+from otpd.factors.app_password import APP_PASSWORD
+from otpd.factors.code import CODE
+from otpd.factors.password_and_code import PASSWORD_AND_CODE
+from otpd.policy import ProofName
+
+_ALL: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE)
+
+FACTORS: Final[dict[ProofName, Factor]] = {factor.name: factor for factor in _ALL}
+
+
+def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:
+    """Let the first factor of the table that ``accept`` names and that knows the form decide."""
+    typed = attempt.typed.reveal()
+    for name, factor in FACTORS.items():
+        if name in accept and factor.claims(typed):
+            return factor.verify(attempt, parts)
+    return Outcome(Reason.NO_PROOF)

@@ -1,0 +1,44 @@
+"""An app password: for a program that cannot be asked for a code, at the services it was made for."""
+
+from dataclasses import dataclass
+
+from otpd import app_password
+from otpd.factor import Attempt, Outcome, Parts, Reason
+from otpd.policy import ProofName
+
+VERIFIER_PURPOSE = "app password"
+
+
+@dataclass(frozen=True)
+class AppPasswordFactor:
+    """The factor ``app-password``. 130 random bits cannot be guessed, so nothing is counted.
+
+    A mail client that goes on trying a revoked one must not throttle its owner.
+    """
+
+    name: ProofName = "app-password"
+    prompt: str = "Password: "
+
+    def claims(self, typed: bytes) -> bool:
+        """Whatever starts with the prefix."""
+        return app_password.looks_like_one(typed)
+
+    def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
+        """Look up the one entry that it names, and compare."""
+        try:
+            offered = app_password.parse(attempt.typed.reveal())
+        except app_password.Typo:
+            return Outcome(Reason.TYPO)
+        user, record = parts.directory.app_password(attempt.user, offered.id, attempt.deadline)
+        if user is None or record is None:
+            return Outcome(Reason.NO_SUCH_APP_PASSWORD)
+        if user.state == "disabled":
+            return Outcome(Reason.DISABLED)
+        if not parts.keys.check(VERIFIER_PURPOSE, (attempt.user, offered.id), offered.secret, record.verifier):
+            return Outcome(Reason.WRONG_APP_PASSWORD)
+        if attempt.service not in record.services:
+            return Outcome(Reason.OTHER_SERVICE, detail=f"app password {record.id}")
+        return Outcome(Reason.ACCEPTED, detail=f"app password {record.id}")
+
+
+APP_PASSWORD = AppPasswordFactor()

@@ -1,0 +1,132 @@
+"""Management over ``control.sock``: every verb, who may send it, and the proof that it demands, in one table.
+
+otpctl is only a client. Whatever a user must prove is proved here, before the verb's own code runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from otpd import audit
+from otpd.clock import Deadline
+from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, SealError
+from otpd.factor import Attempt, Reason
+from otpd.factors import judge
+from otpd.identity import Peer
+from otpd.management import app_passwords, enrolment, users
+from otpd.management.verb import Call, Context, Field, Refused, Verb
+from otpd.secret import Secret
+from otpd.values import ServiceName, UserName
+
+SERVICE: Final = ServiceName("otpctl")
+"""Under this name management appears in the audit log."""
+
+_LABEL: Final = Field(64)
+
+VERBS: Final[Mapping[str, Verb]] = {
+    "status": Verb(users.status),
+    "enrol-begin": Verb(enrolment.begin, {"label": _LABEL}, proof="code or account password"),
+    "enrol-confirm": Verb(enrolment.confirm, {"ticket": Field(4096, required=True), "code": Field(64, required=True)}),
+    "app-password-list": Verb(app_passwords.listing),
+    "app-password-create": Verb(
+        app_passwords.create, {"label": _LABEL, "services": Field(1024, required=True)}, proof="code"
+    ),
+    "app-password-revoke": Verb(app_passwords.revoke, {"id": Field(64, required=True)}, proof="code"),
+    "disable": Verb(users.disable, root_only=True),
+    "enable": Verb(users.enable, root_only=True),
+}
+
+_COMMON: Final = {"user": Field(256), "proof": Field(512)}
+
+
+@dataclass(frozen=True)
+class Management:
+    """Answers control.sock."""
+
+    context: Context
+
+    def call(self, peer: Peer, verb: str, body: Mapping[str, Any], deadline: Deadline) -> dict[str, Any] | Refused:
+        """The reply to ``verb`` of ``peer``; raises :class:`ProtocolError` for a body that is not the verb's."""
+        if verb not in VERBS:
+            raise ProtocolError("an unknown verb")
+        known = VERBS[verb]
+        fields = _fields(known, body)
+        try:
+            reply = self._call(peer, known, fields, deadline)
+        except (DirectoryError, HelperError, SealError) as error:
+            audit.record("unavailable", peer=peer, verb=verb, reason=error)
+            return Refused("unavailable", _explained(error))
+        if isinstance(reply, Refused):
+            audit.record("refused", peer=peer, verb=verb, user=fields.get("user"), reason=reply.reason)
+        return reply
+
+    def _call(self, peer: Peer, verb: Verb, fields: dict[str, str], deadline: Deadline) -> dict[str, Any] | Refused:
+        user = self._target(peer, fields.get("user"))
+        if isinstance(user, Refused):
+            return user
+        if verb.root_only and not peer.is_root:
+            return Refused("not-permitted", "Only root may do this.")
+        call = Call(peer, user, fields, deadline)
+        if verb.proof and not peer.is_root:
+            refused = self._prove(verb, call)
+            if refused:
+                return refused
+        return verb.handler(self.context, call)
+
+    def _target(self, peer: Peer, wanted: str | None) -> UserName | Refused:
+        accounts = self.context.accounts
+        name = accounts.name_of(peer.uid) if wanted is None else accounts.canonical_name(wanted)
+        own = name is not None and accounts.uid(name) == peer.uid
+        if not own and not peer.is_root:
+            # The same words whether there is such a user or not.
+            return Refused("not-permitted", "You may manage your own second factor only.")
+        return name if name is not None else Refused("no-such-user", f"There is no user {wanted or peer}.")
+
+    def _prove(self, verb: Verb, call: Call) -> Refused | None:
+        user = self.context.parts.directory.user(call.user, call.deadline)
+        kind = "code" if verb.proof == "code" or (user and user.enrolled) else "account password"
+        if kind == "code" and not (user and user.enrolled):
+            return Refused("not-enrolled", "You have no second factor yet. Enrol first: otpctl enroll")
+        if "proof" not in call.fields:
+            return Refused("proof-required", f"Prove that it is you: your {kind}.", {"kind": kind})
+        proof = Secret(call.fields["proof"].encode())
+        if kind == "account password":
+            right = self.context.parts.check_password(call.user, proof, call.deadline)
+            reason = Reason.ACCEPTED if right else Reason.WRONG_PASSWORD
+        else:
+            reason = judge(("code",), Attempt(call.user, SERVICE, proof, call.deadline), self.context.parts).reason
+        audit.record("proof", user=call.user, service=SERVICE, reason=reason)
+        return (
+            None if reason is Reason.ACCEPTED else Refused("proof-refused", _PROOF_TEXTS.get(reason, f"Wrong {kind}."))
+        )
+
+
+_PROOF_TEXTS: Final = {
+    Reason.USED_CODE: "This code was already used. Wait for the next one.",
+    Reason.THROTTLED: "Too many wrong codes. Wait a while; otpctl status says how long.",
+    Reason.DISABLED: "Your second factor is disabled. Ask your administrator.",
+    Reason.NO_PROOF: "This is not a code.",
+}
+
+
+def _explained(error: OtpdError) -> str:
+    if isinstance(error, HelperError):
+        return "otpd cannot check account passwords at the moment. Its log says why."
+    if isinstance(error, SealError):
+        return "A secret in the directory does not open. The administrator finds the entry in otpd's log."
+    return "The directory is not available, or refused. Try again later; otpd's log says why."
+
+
+def _fields(verb: Verb, body: Mapping[str, Any]) -> dict[str, str]:
+    shape = {**_COMMON, **verb.fields}
+    for name, value in body.items():
+        if name not in shape:
+            raise ProtocolError("the body has an unknown field")
+        if not isinstance(value, str) or "\0" in value:
+            raise ProtocolError(f"{name}: expected a string")
+        if len(value.encode("utf-8", "replace")) > shape[name].limit_bytes:
+            raise ProtocolError(f"{name}: more than {shape[name].limit_bytes} bytes")
+    for name, rule in shape.items():
+        if rule.required and name not in body:
+            raise ProtocolError(f"{name} is missing")
+    return dict(body)

@@ -1,0 +1,61 @@
+"""App passwords: create, list, revoke."""
+
+from typing import Any, Final
+
+from otpd import app_password, audit
+from otpd.directory import AppPasswordRecord
+from otpd.factors.app_password import VERIFIER_PURPOSE
+from otpd.management.verb import Call, Context, Refused
+from otpd.values import EntryId, ServiceName
+
+MAX_PER_USER: Final = 100
+
+
+def create(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Make one for the services named; its text is in this reply and nowhere else."""
+    services = frozenset(ServiceName(name) for name in call.fields["services"].split())
+    possible = context.policy.accepting("app-password")
+    if not services or not services <= possible:
+        names = ", ".join(sorted(possible)) or "none on this host"
+        return Refused("no-such-service", f"App passwords are for services that accept them: {names}.")
+    if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= MAX_PER_USER:
+        return Refused("too-many", f"You have {MAX_PER_USER} app passwords. Revoke one that you no longer use.")
+    made = app_password.generate()
+    record = AppPasswordRecord(
+        id=made.id,
+        label=call.fields.get("label", ""),
+        services=services,
+        created=context.parts.clock.wall(),
+        verifier=context.parts.keys.tag(VERIFIER_PURPOSE, (call.user, made.id), made.secret),
+    )
+    context.parts.directory.ensure_user(call.user, call.deadline)
+    if not context.parts.directory.add_app_password(call.user, record, call.deadline):
+        return Refused("unavailable", "The app password could not be stored. Try again.")
+    audit.record(
+        "app password created", user=call.user, peer=call.peer, id=made.id, services=" ".join(sorted(services))
+    )
+    return {**_shown(record), "password": app_password.to_text(made).reveal().decode()}
+
+
+def listing(context: Context, call: Call) -> dict[str, Any]:
+    """All of the user's, without their secrets."""
+    records = context.parts.directory.app_passwords(call.user, call.deadline)
+    return {"user": call.user, "app_passwords": [_shown(record) for record in records]}
+
+
+def revoke(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Remove one, by its id."""
+    app_id = EntryId(call.fields["id"])
+    if not context.parts.directory.remove_app_password(call.user, app_id, call.deadline):
+        return Refused("no-such-app-password", "There is no app password of that id. See: otpctl app-password list")
+    audit.record("app password revoked", user=call.user, peer=call.peer, id=app_id)
+    return {"user": call.user, "id": app_id}
+
+
+def _shown(record: AppPasswordRecord) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "label": record.label,
+        "services": sorted(record.services),
+        "created": int(record.created),
+    }

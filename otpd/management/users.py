@@ -1,0 +1,47 @@
+"""The user as a whole: status, disable, enable."""
+
+from typing import Any
+
+from otpd import audit, throttle
+from otpd.directory import State
+from otpd.management.verb import Call, Context, Refused
+
+
+def status(context: Context, call: Call) -> dict[str, Any]:
+    """What otpd knows of the user; times are seconds since the Unix epoch."""
+    user = context.parts.directory.user(call.user, call.deadline)
+    wait = 0.0
+    if user and user.last_failure is not None:
+        elapsed = context.parts.clock.wall() - user.last_failure
+        wait = max(0.0, throttle.wait_seconds(user.failures) - elapsed)
+    tokens = user.tokens if user else ()
+    return {
+        "user": call.user,
+        "enrolled": bool(tokens),
+        "disabled": bool(user and user.state == "disabled"),
+        "failures": user.failures if user else 0,
+        "wait_seconds": int(min(wait, throttle.MAX_WAIT_SECONDS)),
+        "tokens": [
+            {"id": token.id, "label": token.label, "state": token.state, "created": int(token.created)}
+            for token in tokens
+        ],
+        "app_passwords": len(context.parts.directory.app_passwords(call.user, call.deadline)),
+    }
+
+
+def disable(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Refuse every code and app password of the user from now on, wherever policy stands."""
+    return _set_state(context, call, "disabled")
+
+
+def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """The way back from :func:`disable`."""
+    return _set_state(context, call, "active")
+
+
+def _set_state(context: Context, call: Call, state: State) -> dict[str, Any]:
+    # A user who never enrolled can be disabled too: where policy lets the unenrolled in, that ends.
+    context.parts.directory.ensure_user(call.user, call.deadline)
+    context.parts.directory.set_state(call.user, state, call.deadline)
+    audit.record(f"set {state}", user=call.user, peer=call.peer)
+    return {"user": call.user, "state": state}

@@ -1,0 +1,63 @@
+"""What a management verb is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from otpd.clock import Deadline
+from otpd.factor import Parts
+from otpd.identity import Accounts, Peer
+from otpd.policy import Policy
+from otpd.ticket import Tickets
+from otpd.values import UserName
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A refusal: ``reason`` is a stable word for programs, ``message`` a sentence for people."""
+
+    reason: str
+    message: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the verbs work with; ``issuer`` is what authenticator apps show."""
+
+    policy: Policy
+    accounts: Accounts
+    parts: Parts
+    tickets: Tickets
+    issuer: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, after permission and proof were checked: ``peer`` acts for ``user``."""
+
+    peer: Peer
+    user: UserName
+    fields: Mapping[str, str] = field(repr=False)
+    deadline: Deadline = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a verb's body; all are strings."""
+
+    limit_bytes: int
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb: its code, its fields beside ``user`` and ``proof``, and what stands before it.
+
+    ``proof`` is what a peer other than root must give: a current code, or, for who has none yet, the account password.
+    """
+
+    handler: Callable[[Context, Call], dict[str, Any] | Refused]
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    proof: Literal["", "code", "code or account password"] = ""
+    root_only: bool = False

@@ -1,0 +1,42 @@
+"""What a service asks for. Pure data, read from ``otpd.toml`` (``otpd/adapters/config.py``)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from otpd.values import ServiceName
+
+ProofName = Literal["code", "password+code", "app-password"]
+Unenrolled = Literal["refuse", "allow"]
+
+PROOFS: Final[tuple[ProofName, ...]] = ("code", "password+code", "app-password")
+
+
+@dataclass(frozen=True)
+class ServicePolicy:
+    """The rules of one PAM service.
+
+    ``accept`` names the proofs that open the door, any one of them; the first gives the prompt. ``unenrolled`` says
+    what becomes of a user who has no token: ``allow`` makes the module answer PAM_IGNORE, so the rest of the stack
+    decides. ``tries`` is how many answers one dialogue takes.
+    """
+
+    accept: tuple[ProofName, ...] = ("code",)
+    unenrolled: Unenrolled = "refuse"
+    tries: int = 3
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules of every service: its own, or the default's."""
+
+    default: ServicePolicy = ServicePolicy()
+    services: Mapping[ServiceName, ServicePolicy] = field(default_factory=dict)
+
+    def of(self, service: ServiceName) -> ServicePolicy:
+        """The rules of ``service``."""
+        return self.services.get(service, self.default)
+
+    def accepting(self, proof: ProofName) -> frozenset[ServiceName]:
+        """The services, by name, that accept ``proof``."""
+        return frozenset(name for name, rules in self.services.items() if proof in rules.accept)

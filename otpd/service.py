@@ -1,0 +1,144 @@
+"""From frames to frames: what the two sockets answer, with blocking work on a bounded pool under a deadline."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from otpd.clock import Clock, Deadline
+from otpd.dialogue import Dialogue
+from otpd.errors import ProtocolError
+from otpd.identity import Accounts, Peer
+from otpd.management import Management
+from otpd.management.verb import Refused
+from otpd.protocol import (
+    Begin,
+    Done,
+    Error,
+    Reply,
+    Request,
+    decode_management,
+    decode_request,
+    encode_management,
+    encode_reply,
+)
+
+LOG: Final = logging.getLogger("otpd.service")
+T = TypeVar("T")
+
+REFUSAL_SECONDS: Final = 0.1
+"""Every refusal takes at least this long, so its time does not tell why it is one."""
+
+_DIALOGUE_VERBS: Final = (b"begin", b"answer", b"cancel")
+
+BUSY_DIALOGUE: Final = encode_reply(Done(verdict="unavailable"))
+
+
+BUSY_MANAGEMENT: Final = encode_management(
+    "error", {"reason": "unavailable", "message": "otpd is busy. Try again in a moment."}
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What stands behind the sockets."""
+
+    dialogue: Dialogue
+    management: Management
+    pool: ThreadPoolExecutor
+    clock: Clock
+    deadline_seconds: float
+
+    async def auth(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
+        """auth.sock: the dialogue, for any user."""
+        try:
+            request = decode_request(frames)
+        except ProtocolError as error:
+            LOG.warning("a message of %s on auth.sock: %s", peer, error)
+            return encode_reply(Error(reason=str(error)))
+        return await self._dialogue(peer, request)
+
+    async def control(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
+        """control.sock: management, and the dialogue for the peer's own uid."""
+        if len(frames) > 1 and frames[1] in _DIALOGUE_VERBS:
+            return await self._own_dialogue(peer, frames)
+        started = self.clock.monotonic()
+        try:
+            verb, body = decode_management(frames)
+            reply = await self._work(lambda deadline: self.management.call(peer, verb, body, deadline))
+        except ProtocolError as error:
+            LOG.warning("a message of %s on control.sock: %s", peer, error)
+            reply = Refused("malformed", str(error))
+        if reply is None:
+            return BUSY_MANAGEMENT
+        if isinstance(reply, Refused):
+            await self._pad(started)
+            return encode_management("error", {"reason": reply.reason, "message": reply.message, **reply.details})
+        return encode_management("ok", reply)
+
+    async def _own_dialogue(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
+        try:
+            request = decode_request(frames)
+        except ProtocolError as error:
+            LOG.warning("a message of %s on control.sock: %s", peer, error)
+            return encode_reply(Error(reason=str(error)))
+        if isinstance(request, Begin) and not peer.is_root:
+            name = request.user
+            accounts = self.management.context.accounts
+            own = await self._work(lambda _: _is_own(accounts, name, peer))
+            if not own:
+                LOG.warning("%s may not begin a dialogue for another user", peer)
+                return encode_reply(Done(verdict="refuse"))
+        return await self._dialogue(peer, request)
+
+    async def _dialogue(self, peer: Peer, request: Request) -> list[bytes]:
+        started = self.clock.monotonic()
+        reply: Reply | None = await self._work(lambda deadline: self.dialogue.step(peer, request, deadline))
+        if reply is None:
+            return BUSY_DIALOGUE
+        judged = not isinstance(request, Begin) or request.authtok is not None
+        if judged and not (isinstance(reply, Done) and reply.verdict == "accept"):
+            await self._pad(started)
+        try:
+            return encode_reply(reply)
+        except ProtocolError as error:
+            LOG.warning("a request of %s whose answer does not fit a message: %s", peer, error)
+            return encode_reply(Error(reason="the request's fields are too long"))
+
+    async def _work(self, step: Callable[[Deadline], T]) -> T | None:
+        """``step`` on a worker, or None when it is not done by the deadline, or broke in a way nobody foresaw."""
+        deadline = Deadline.after(self.clock, self.deadline_seconds)
+        work = asyncio.get_running_loop().run_in_executor(self.pool, _unless_late, step, deadline)
+        try:
+            return await asyncio.wait_for(work, self.deadline_seconds)
+        except TimeoutError:
+            LOG.warning("no answer within %g seconds: directory, NSS or workers hang", self.deadline_seconds)
+        except ProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the daemon answers, whatever happens; values may hang on the text
+            LOG.error("a step broke: %s at %s", type(error).__name__, _place(error))  # noqa: TRY400
+        return None
+
+    async def _pad(self, started: float) -> None:
+        await asyncio.sleep(max(0.0, started + REFUSAL_SECONDS - self.clock.monotonic()))
+
+
+def _unless_late(step: Callable[[Deadline], T], deadline: Deadline) -> T | None:
+    # A worker that comes free after the deadline must not spend a code for an answer that nobody awaits.
+    return None if deadline.expired() else step(deadline)
+
+
+def _is_own(accounts: Accounts, name: str, peer: Peer) -> bool:
+    canonical = accounts.canonical_name(name)
+    return canonical is not None and accounts.uid(canonical) == peer.uid
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    place = "?"
+    while trace:
+        place = f"{trace.tb_frame.f_globals.get('__name__')}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
