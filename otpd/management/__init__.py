@@ -56,7 +56,7 @@ class Management:
         except (DirectoryError, HelperError, SealError) as error:
             audit.record("unavailable", peer=peer, verb=verb, reason=error)
             return Refused("unavailable", _explained(error))
-        if isinstance(reply, Refused):
+        if isinstance(reply, Refused) and reply.reason != "proof-required":
             audit.record("refused", peer=peer, verb=verb, user=fields.get("user"), reason=reply.reason)
         return reply
 

@@ -1,0 +1,74 @@
+# otpd. `make help` says what can be made.
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+BINDIR     ?= $(PREFIX)/bin
+SBINDIR    ?= $(PREFIX)/sbin
+PYTHONDIR  ?= $(PREFIX)/lib/otpd
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+MANDIR     ?= $(PREFIX)/share/man
+DOCDIR     ?= $(PREFIX)/share/doc/otpd
+# libpam looks for modules here and nowhere else, whatever PREFIX is.
+PAMDIR     ?= /usr/lib/$(shell $(CC) -print-multiarch)/security
+PYTHON     ?= /usr/bin/python3
+CHECK      := tests/check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test lint fmt build install uninstall clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## see it work: a directory, otpd and sshd on a throw-away copy of this machine (root; KEEP=1 leaves it running)
+	@tests/demo/run $(if $(KEEP),--keep)
+
+check: ## the fast loop: lint and what needs no root, under a minute
+	@$(CHECK)
+
+test: ## everything, on real parts (root)
+	@tests/run
+
+lint: ## ruff, mypy, and the C compiler's warnings
+	@$(CHECK) lint
+
+fmt: ## format Python and C
+	@$(CHECK) fmt
+
+build: ## the PAM module
+	$(MAKE) -C pam_helper
+
+install: build ## install below DESTDIR (PREFIX=/usr/local)
+	install -D -m 0644 pam_helper/pam_otpd.so $(DESTDIR)$(PAMDIR)/pam_otpd.so
+	rm -rf $(DESTDIR)$(PYTHONDIR)/otpd
+	set -e; find otpd -name '*.py' | while read -r file; do \
+	  install -D -m 0644 "$$file" "$(DESTDIR)$(PYTHONDIR)/$$file"; done
+	$(PYTHON) -m compileall -q -d $(PYTHONDIR)/otpd $(DESTDIR)$(PYTHONDIR)/otpd
+	set -e; launcher() { install -d "$(DESTDIR)$$1"; \
+	  printf '#!%s -I\nimport sys\n\nsys.path.insert(0, "%s")\nfrom %s import main\n\nmain()\n' \
+	    "$(PYTHON)" "$(PYTHONDIR)" "$$3" > "$(DESTDIR)$$1/$$2"; chmod 0755 "$(DESTDIR)$$1/$$2"; }; \
+	  launcher $(SBINDIR) otpd otpd.daemon; \
+	  launcher $(SBINDIR) otpd-password otpd.password_helper; \
+	  launcher $(BINDIR) otpctl otpd.cli.main
+	install -d $(DESTDIR)$(UNITDIR)
+	set -e; for unit in systemd/*.service systemd/*.socket; do \
+	  sed 's,/usr/sbin/otpd,$(SBINDIR)/otpd,' "$$unit" > "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	install -D -m 0644 systemd/otpd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf
+	install -D -m 0644 systemd/otpd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
+	install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/otpd/schema conf/otpd.ldif conf/otpd.schema
+	# What an administrator may have changed is left alone.
+	set -e; keep() { test -e "$(DESTDIR)$$2" || install -D -m 0644 "$$1" "$(DESTDIR)$$2"; }; \
+	  keep conf/otpd.toml $(SYSCONFDIR)/otpd/otpd.toml; \
+	  keep conf/pam.d/otpd-password $(SYSCONFDIR)/pam.d/otpd-password
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples conf/otpd.toml conf/pam.d/*.example conf/sshd_config.d/otpd.conf
+	set -e; for page in docs/man/*.[1-8]; do \
+	  install -D -m 0644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+
+uninstall: ## remove what install put there; /etc/otpd and the directory's data stay
+	rm -f $(DESTDIR)$(PAMDIR)/pam_otpd.so $(DESTDIR)$(SBINDIR)/otpd $(DESTDIR)$(SBINDIR)/otpd-password
+	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard systemd/*.service systemd/*.socket)))
+	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
+	rm -rf $(DESTDIR)$(PYTHONDIR) $(DESTDIR)$(DOCDIR)
+	set -e; for page in docs/man/*.[1-8]; do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+
+clean: ## remove what was built
+	$(MAKE) -C pam_helper clean
+	find . -name __pycache__ -prune -exec rm -rf {} +

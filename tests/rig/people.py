@@ -1,0 +1,82 @@
+"""What people do at a terminal: ssh, otpctl, pamtester, each the real program on a pty."""
+
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pexpect
+
+_SECONDS: Final = 20
+
+Answer = str | Callable[[str], str]
+"""What is typed, or a function that finds it out from the screen so far."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a session at a terminal went: what was on the screen, the prompts that came, whether it ended well."""
+
+    screen: str
+    prompts: tuple[str, ...]
+    succeeded: bool
+
+
+def converse(command: Sequence[str], answers: Sequence[Answer], user: str = "root", seconds: float = _SECONDS) -> Seen:
+    """Run ``command`` on a pty as ``user``, type one answer to each prompt, and see how it ends.
+
+    A prompt is what ends in a colon and a space with the cursor behind it. More prompts than answers end the session.
+    """
+    child = pexpect.spawn(
+        command[0],
+        list(command[1:]),
+        timeout=seconds,
+        encoding="utf-8",
+        codec_errors="replace",
+        dimensions=(60, 100),
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": _home(user)},
+        preexec_fn=(lambda: _become(user)) if user != "root" else None,
+    )
+    screen, prompts, left = "", [], list(answers)
+    while child.expect([r"([^\r\n]*: )$", pexpect.EOF, pexpect.TIMEOUT]) == 0:
+        screen += child.before + child.after
+        prompts.append(child.match[1])
+        if not left:
+            break
+        answer = left.pop(0)
+        child.sendline(answer if isinstance(answer, str) else answer(screen))
+    else:
+        screen += child.before if isinstance(child.before, str) else ""
+    child.close(force=True)
+    return Seen(screen, tuple(prompts), child.exitstatus == 0)
+
+
+def ssh(port: int, user: str, answers: Sequence[Answer], *options: str, command: str = "echo let in") -> Seen:
+    """Log in with the real ssh client, and run ``command`` there."""
+    fixed = (
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "LogLevel=ERROR",
+        "NumberOfPasswordPrompts=1",
+        "ConnectTimeout=10",
+        *options,
+    )
+    flags = [flag for option in fixed for flag in ("-o", option)]
+    return converse(["ssh", "-F", "none", "-p", str(port), *flags, f"{user}@127.0.0.1", command], answers)
+
+
+def pamtester(service: str, user: str, answers: Sequence[Answer]) -> Seen:
+    """Run the PAM stack of ``service``."""
+    return converse(["pamtester", service, user, "authenticate"], answers)
+
+
+def _become(user: str) -> None:
+    account: Any = pwd.getpwnam(user)
+    os.setgroups([])
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+
+
+def _home(user: str) -> str:
+    return pwd.getpwnam(user).pw_dir
