@@ -37,10 +37,14 @@ SESSION: Final = "session required pam_permit.so\n"
 
 @dataclass
 class Token:
-    """An authenticator app: gives each code once, and waits for the next time step when there is no more."""
+    """An authenticator app: gives each code once, and waits for the next time step when there is no more.
+
+    ``renew`` is called instead of waiting, to make the codes of now usable again.
+    """
 
     secret: str
     last_step: int = 0
+    renew: Callable[[], None] | None = None
 
     def code(self) -> str:
         """A code that otpd accepts: within one step of now, and later than the last one given."""
@@ -53,7 +57,11 @@ class Token:
             if step <= now + 1:
                 self.last_step = step
                 return self.at(step)
-            time.sleep(0.2)
+            if self.renew:
+                self.renew()
+                self.last_step = 0
+            else:
+                time.sleep(0.2)
 
     def at(self, step: int) -> str:
         """The code of a time step."""

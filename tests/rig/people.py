@@ -1,6 +1,7 @@
 """What people do at a terminal: ssh, otpctl, pamtester, each the real program on a pty."""
 
 import os
+import pickle
 import pwd
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,3 +81,24 @@ def _become(user: str) -> None:
 
 def _home(user: str) -> str:
     return pwd.getpwnam(user).pw_dir
+
+
+def as_user(user: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run ``function`` in a child process that is ``user``; its result, or the exception it raised."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _become(user)
+        try:
+            result = (True, function(*arguments))
+        except Exception as error:  # noqa: BLE001 - it is handed on
+            result = (False, f"{type(error).__name__}: {error}")
+        os.write(writing, pickle.dumps(result))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        done, result = pickle.loads(pipe.read())  # noqa: S301 - from our own child
+    os.waitpid(child, 0)
+    if not done:
+        raise RuntimeError(result)
+    return result

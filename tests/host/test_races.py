@@ -1,0 +1,97 @@
+"""One code, one login: many at once, through the module, and at the directory itself."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from module.pam_login import SUCCESS, Login
+from otpd.adapters.ldap import LdapDirectory
+from otpd.clock import Deadline, SystemClock
+from otpd.values import TimeStep, UserName
+from rig.host import LDAPI, Token
+from rig.people import _become
+
+from .conftest import World
+
+ROUNDS = 100
+RACERS = 8
+
+
+def at_the_prompt(world: World, user: str) -> Login:
+    login = world.login("race", user)
+    login.wait_for("conversation")
+    return login
+
+
+def test_eight_offer_one_code(world: World) -> None:
+    user, token = world.person(enrolled=True)
+    for number in range(ROUNDS):
+        world.host.forget_steps(user)
+        logins = [at_the_prompt(world, user) for _ in range(RACERS)]
+        code = Token(token.secret).code()
+        for login in logins:
+            login.type(f"text {code}")
+        codes = [login.finish().code for login in logins]
+        assert codes.count(SUCCESS) == 1, (number, codes)
+
+
+def test_eight_users_offer_eight_codes(world: World) -> None:
+    people = [world.person(enrolled=True) for _ in range(RACERS)]
+    successes = 0
+    for _ in range(ROUNDS):
+        for user, _ in people:
+            world.host.forget_steps(user)
+        logins = [(at_the_prompt(world, user), Token(token.secret)) for user, token in people]
+        for login, token in logins:
+            login.type(f"text {token.code()}")
+        successes += [login.finish().code for login, _ in logins].count(SUCCESS)
+    assert successes == RACERS * ROUNDS
+
+
+def _spend(barrier: "multiprocessing.synchronize.Barrier", user: str, rounds: int, wins: "multiprocessing.Queue[int]") -> None:
+    _become("otpd")
+    clock, directory, won = SystemClock(), LdapDirectory(LDAPI, "ou=otpd"), 0
+    for number in range(1, rounds + 1):
+        found = directory.user(UserName(user), Deadline.after(clock, 10))
+        assert found
+        barrier.wait()
+        won += directory.spend_step(found.name, found.tokens[0], TimeStep(10**9 + number), Deadline.after(clock, 10))
+        barrier.wait()
+    wins.put(won)
+    wins.close()
+    wins.join_thread()
+    os._exit(0)
+
+
+def test_spending_is_strict_in_the_directory_itself(world: World) -> None:
+    """Past all of the daemon's own order: eight processes, each with its own connection, read, then write at once."""
+    rounds = 500
+    user, _ = world.person(enrolled=True)
+    barrier, wins = multiprocessing.Barrier(RACERS), multiprocessing.Queue()
+    racers = [multiprocessing.Process(target=_spend, args=(barrier, user, rounds, wins)) for _ in range(RACERS)]
+    for racer in racers:
+        racer.start()
+    assert sum(wins.get(timeout=120) for _ in racers) == rounds
+    for racer in racers:
+        racer.join()
+
+
+def test_parallel_guesses_do_not_outrun_the_count(world: World) -> None:
+    """After the free failures, guesses made at once are looked at one at a time, and the right one must wait too."""
+    user, token = world.person(enrolled=True)
+    for _ in range(6):
+        assert world.outcome("race", user, token.wrong()) != SUCCESS
+    logins = [at_the_prompt(world, user) for _ in range(RACERS)]
+    for login in logins:
+        login.type(f"text {token.wrong()}")
+    for login in logins:
+        login.finish()
+    looked_at = [line for line in world.host.log("otpd").splitlines() if f"user={user}" in line and "wrong code" in line]
+    assert len(looked_at) <= 7
+    assert world.outcome("race", user, token.code()) != SUCCESS, "the right code, before the wait is over"
+
+
+@pytest.fixture(autouse=True)
+def _service(world: World) -> None:
+    Path("/etc/pam.d/race").unlink(missing_ok=True)
