@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ from otpd.ticket import Tickets
 
 LOG: Final = logging.getLogger("otpd")
 _CREDENTIAL: Final = "keyring"
+SOCKETS: Final = ("auth", "control")
+_MEMORY_BYTES: Final = 512 * 2**20
 _AUTH_MODE: Final = 0o660
 _CONTROL_MODE: Final = 0o666
 
@@ -55,18 +58,21 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     )
 
 
-async def serve(settings: Config, keys: KeyRing) -> None:
-    """Answer until SIGTERM or SIGINT."""
+async def serve(settings: Config, keys: KeyRing, which: Sequence[str]) -> None:
+    """Answer on the sockets ``which`` (of :data:`SOCKETS`) until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     service, server = compose(settings, keys), Server()
     held = systemd.listening_descriptors()
-    server.listen(Path(settings.sockets.auth), _AUTH_MODE, service.auth, BUSY_DIALOGUE, held.get("auth"))
-    server.listen(Path(settings.sockets.control), _CONTROL_MODE, service.control, BUSY_MANAGEMENT, held.get("control"))
+    if "auth" in which:
+        server.listen(Path(settings.sockets.auth), _AUTH_MODE, service.auth, BUSY_DIALOGUE, held.get("auth"))
+    if "control" in which:
+        path = Path(settings.sockets.control)
+        server.listen(path, _CONTROL_MODE, service.control, BUSY_MANAGEMENT, held.get("control"))
     watchdog = asyncio.create_task(_feed_watchdog())
     systemd.notify("READY=1")
-    LOG.info("otpd %s answers on %s and %s", __version__, settings.sockets.auth, settings.sockets.control)
+    LOG.info("otpd %s answers on %s", __version__, " and ".join(f"{name}.sock" for name in which))
     await stop.wait()
     systemd.notify("STOPPING=1")
     watchdog.cancel()
@@ -91,10 +97,16 @@ def main() -> None:
     """The command otpd."""
     parser = argparse.ArgumentParser(prog="otpd", description="Answer PAM modules and otpctl. See otpd(8).")
     parser.add_argument("--config", type=Path, default=config.DEFAULT_PATH, help="(default: %(default)s)")
+    parser.add_argument(
+        "--serve",
+        choices=SOCKETS,
+        help="one socket alone; what local users do to the process behind control.sock then never delays a login",
+    )
     parser.add_argument("--check", action="store_true", help="check configuration and keys, and exit")
     parser.add_argument("--version", action="version", version=f"otpd {__version__}")
     arguments = parser.parse_args()
     process.keep_secrets_out_of_cores()
+    process.limit_memory(_MEMORY_BYTES)
     try:
         settings, keys = read_settings(arguments.config)
     except ConfigError as error:
@@ -104,7 +116,7 @@ def main() -> None:
         return
     systemd.log_to_journal(logging.getLevelName(settings.daemon.log_level.upper()))
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, keys))
+        asyncio.run(serve(settings, keys, [arguments.serve] if arguments.serve else SOCKETS))
     # Workers that hang on a directory must not keep the process; what was read has been answered.
     sys.stderr.flush()
     os._exit(0)

@@ -55,8 +55,8 @@ class LdapDirectory:
         users = [entry for dn, entry in found if entries.is_a(entry, "otpdUser")]
         if not users:
             return None
-        tokens = tuple(entries.to_token(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdToken"))
-        return entries.to_user(name, users[0], tokens)
+        tokens = [entries.to_token(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdToken")]
+        return entries.to_user(name, users[0], tuple(sorted(tokens, key=lambda token: (token.created, token.id))))
 
     def app_password(  # noqa: D102
         self, name: UserName, app_id: EntryId, deadline: Deadline

@@ -41,6 +41,7 @@ def log_to_journal(level: int) -> None:
     handler: logging.Handler
     if "JOURNAL_STREAM" in os.environ:
         handler = _JournalHandler()
+        handler.setFormatter(logging.Formatter())  # else basicConfig() puts level and name into the message
     else:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -28,6 +28,9 @@ _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # RFC 27
 _ZAP_REQUEST_FRAMES: Final = 6
 _BACKLOG: Final = 512
 _HANDSHAKE_MILLISECONDS: Final = 5000
+_HIGH_WATER_MARK: Final = 8  # messages that libzmq holds for one connection; a client sends one and waits
+_WARN_SECONDS: Final = 60
+_BUSY_PAUSE_SECONDS: Final = 0.002
 _MAX_IN_FLIGHT: Final = 256
 _MAX_IN_FLIGHT_PER_UID: Final = 4
 
@@ -38,10 +41,11 @@ class Gate:
     It bounds what a local user can do to libzmq and to the process's descriptors.
     """
 
-    def __init__(self, burst: int = 100, per_second: float = 20.0) -> None:
+    def __init__(self, burst: int = 50, per_second: float = 5.0) -> None:
         self._burst = burst
         self._per_second = per_second
         self._buckets: dict[int, tuple[float, float]] = {}
+        self._warned: dict[int, float] = {}
 
     def admits(self, uid: int) -> bool:
         """Whether a new connection of ``uid`` is let in; takes it from the bucket."""
@@ -51,7 +55,8 @@ class Gate:
         level, since = self._buckets.get(uid, (float(self._burst), now))
         refilled = min(self._burst, level + (now - since) * self._per_second)
         self._buckets[uid] = (max(0.0, refilled - 1), now)
-        if refilled < 1 <= level:
+        if refilled < 1 and now - self._warned.get(uid, -_WARN_SECONDS) >= _WARN_SECONDS:
+            self._warned[uid] = now
             LOG.warning("uid %d opens too many connections: some are refused", uid)
         return refilled >= 1
 
@@ -79,6 +84,8 @@ class Server:
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         socket.setsockopt(zmq.BACKLOG, _BACKLOG)
         socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MILLISECONDS)
+        socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
         socket.setsockopt(zmq.LINGER, 1000)
         socket.setsockopt(zmq.ZAP_DOMAIN, b"otpd")
         if fd is not None:
@@ -115,10 +122,13 @@ class Server:
                 continue
             if not self._takes(peer.uid):
                 await _send(socket, peer, [route, *busy])
+                # A flood is read no faster than this, so it fills its own pipes and leaves the loop to others.
+                await asyncio.sleep(_BUSY_PAUSE_SECONDS)
                 continue
             task = asyncio.create_task(self._serve(socket, peer, route, message, handler))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
+            await asyncio.sleep(0)  # a message that is there already is received without giving way to others
 
     async def _serve(
         self, socket: zmq.asyncio.Socket, peer: Peer, route: bytes, message: list[bytes], handler: Handler

@@ -35,7 +35,8 @@ def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
         lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
     if reply["wait_seconds"]:
         lines.append(f"{reply['failures']} wrong codes in a row. The next is looked at in {reply['wait_seconds']} s.")
-    lines.append(f"{whose} {reply['app_passwords']} app password(s). See: otpctl app-password list")
+    count = reply["app_passwords"]
+    lines.append(f"{whose} {count or 'no'} app password{'' if count == 1 else 's'}. See: otpctl app-password --help")
     return lines
 
 

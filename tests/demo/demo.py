@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from rig.host import CODE_ONLY, PERIOD_SECONDS, Host, Token, pam_service, running_host  # noqa: E402
-from rig.people import Seen, converse, pamtester, ssh  # noqa: E402
+from rig.host import CODE_ONLY, PERIOD_SECONDS, Host, Token, pam_service, running_host
+from rig.people import Seen, converse, pamtester, ssh
 
 PASSWORD = "correct horse battery staple"
 KEY = Path("/home/alice/demo_key")
@@ -101,7 +101,7 @@ def by_app_password() -> None:
 def without_otpd(host: Host) -> None:
     """A login while otpd is stopped is refused at once, and the host's log says why."""
     port = host.start_sshd(pam=CODE_ONLY)
-    host.stop("otpd")
+    host.stop_daemon()
     started = time.monotonic()
     seen = ssh(port, "alice", ["123456"])
     seconds = time.monotonic() - started

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from module.pam_login import Login
-from rig.host import Host, Token, pam_service, running_host
+from rig.host import Host, Token, json_line, pam_service, running_host
 
 PASSWORD = "hunter2 and more"
 SETTINGS = """\
@@ -65,6 +65,24 @@ class World:
             self.secrets.add(token.secret)
             token.renew = functools.partial(self.host.forget_steps, name)
         return name, token
+
+    def enroll_self(self, user: str) -> Token:
+        """The user enrols at a shell, proving the account password, as a program would drive it."""
+        with subprocess.Popen(
+            ["otpctl", "enroll", "--json", "--label", "phone"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            user=user,
+            text=True,
+        ) as process:
+            assert process.stdin
+            process.stdin.write(PASSWORD + "\n")
+            process.stdin.flush()
+            token = Token(json_line(process.stdout)["secret"], renew=functools.partial(self.host.forget_steps, user))
+            self.secrets.add(token.secret)
+            process.communicate(token.code() + "\n", timeout=20)
+        assert process.returncode == 0
+        return token
 
     def login(self, service: str, user: str, arguments: str = "") -> Login:
         """Begin a login at a PAM service whose stack is the module alone."""

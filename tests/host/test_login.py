@@ -54,7 +54,7 @@ def test_ssh_password_method_never_passes_for_a_code(host: Host, alice: tuple[st
 def test_ssh_with_password_and_code_in_one_answer(host: Host, alice: tuple[str, Token]) -> None:
     user, token = alice
     host.configure(host.settings + '\n[service.sshd]\naccept = ["password+code"]\ntries = 1\n')
-    host.stop("otpd")
+    host.stop_daemon()
     host.start_daemon()
     try:
         for settings in ((), ("PasswordAuthentication yes", "KbdInteractiveAuthentication no")):
@@ -67,7 +67,7 @@ def test_ssh_with_password_and_code_in_one_answer(host: Host, alice: tuple[str, 
             host.stop("sshd")
     finally:
         host.configure(host.settings.partition("\n[service.sshd]")[0])
-        host.stop("otpd")
+        host.stop_daemon()
         host.start_daemon()
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 from module.pam_login import SUCCESS, Login
+from rig.host import LDAPI, Token
+from rig.people import _become
+
 from otpd.adapters.ldap import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.values import TimeStep, UserName
-from rig.host import LDAPI, Token
-from rig.people import _become
 
 from .conftest import World
 
@@ -49,7 +50,9 @@ def test_eight_users_offer_eight_codes(world: World) -> None:
     assert successes == RACERS * ROUNDS
 
 
-def _spend(barrier: "multiprocessing.synchronize.Barrier", user: str, rounds: int, wins: "multiprocessing.Queue[int]") -> None:
+def _spend(
+    barrier: "multiprocessing.synchronize.Barrier", user: str, rounds: int, wins: "multiprocessing.Queue[int]"
+) -> None:
     _become("otpd")
     clock, directory, won = SystemClock(), LdapDirectory(LDAPI, "ou=otpd"), 0
     for number in range(1, rounds + 1):
@@ -87,7 +90,9 @@ def test_parallel_guesses_do_not_outrun_the_count(world: World) -> None:
         login.type(f"text {token.wrong()}")
     for login in logins:
         login.finish()
-    looked_at = [line for line in world.host.log("otpd").splitlines() if f"user={user}" in line and "wrong code" in line]
+    looked_at = [
+        line for line in world.host.log("otpd").splitlines() if f"user={user}" in line and "wrong code" in line
+    ]
     assert len(looked_at) <= 7
     assert world.outcome("race", user, token.code()) != SUCCESS, "the right code, before the wait is over"
 

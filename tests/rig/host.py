@@ -26,6 +26,7 @@ LOGS: Final = Path("/var/log/otpd-rig")
 LDAPI: Final = "ldapi://%2Frun%2Fotpd-directory%2Fldapi"
 CREDENTIALS: Final = Path("/run/otpd-credentials")
 PERIOD_SECONDS: Final = 30
+DAEMONS: Final = {"otpd": "auth", "otpd-control": "control"}
 
 PASSWORD_THEN_CODE: Final = "auth required pam_unix.so\nauth required pam_otpd.so\naccount required pam_unix.so\n"
 CODE_ONLY: Final = "auth required pam_otpd.so\naccount required pam_unix.so\n"
@@ -115,9 +116,13 @@ class Host:
         shutil.copyfile("/etc/otpd/keyring", CREDENTIALS / "keyring")
         own(CREDENTIALS, "otpd")
         own(CREDENTIALS / "keyring", "otpd")
+        self.start_helper()
+        self.start_daemon()
+
+    def start_helper(self) -> None:
+        """Start otpd-password, as its socket unit does."""
         self.spawn("otpd-password", "otpd-password", "--socket", "/run/otpd/password.sock")
         self.wait(lambda: connects("/run/otpd/password.sock", socket.SOCK_SEQPACKET), "otpd-password")
-        self.start_daemon()
 
     def start_syslog(self) -> None:
         """Write what programs send to syslog(3) to a file, as a host's log would."""
@@ -136,10 +141,16 @@ class Host:
         self.wait(lambda: connects("/run/otpd-directory/ldapi"), "slapd")
 
     def start_daemon(self) -> None:
-        """Start otpd, as otpd.service does."""
+        """Start otpd, a process for each socket, as otpd.service and otpd-control.service do."""
         environment = {"CREDENTIALS_DIRECTORY": str(CREDENTIALS)}
-        self.spawn("otpd", "otpd", user="otpd", environment=environment)
-        self.wait(lambda: connects("/run/otpd/auth.sock"), "otpd")
+        for name, which in DAEMONS.items():
+            self.spawn(name, "otpd", "--serve", which, user="otpd", environment=environment)
+        for name, which in DAEMONS.items():
+            self.wait(lambda path=f"/run/otpd/{which}.sock": connects(path), name)
+
+    def stop_daemon(self, how: int = signal.SIGTERM) -> list[int]:
+        """End both processes of otpd; their exit codes."""
+        return [self.stop(name, how) for name in DAEMONS]
 
     def spawn(self, name: str, *command: str, user: str = "root", environment: dict[str, str] | None = None) -> None:
         """Start a process whose output goes to its log."""
@@ -178,8 +189,9 @@ class Host:
 
     def log(self, name: str) -> str:
         """What a process has logged."""
-        path = LOGS / f"{name}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
+        names = DAEMONS if name == "otpd" else [name]
+        paths = [LOGS / f"{name}.log" for name in names]
+        return "".join(path.read_text(errors="replace") for path in paths if path.exists())
 
     def add_user(self, name: str, password: str) -> None:
         """A person with an account on this host."""
@@ -207,8 +219,22 @@ class Host:
 
     def ldap(self, tool: str, *arguments: str, stdin: str = "", user: str = "otpd") -> str:
         """Run an OpenLDAP client as ``user``."""
-        return run("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--", tool, "-o", "ldif-wrap=no",
-                   "-Q", "-Y", "EXTERNAL", "-H", LDAPI, *arguments, stdin=stdin)  # fmt: skip
+        return run(*self._ldap_command(tool, user), *arguments, stdin=stdin)
+
+    def ldap_error(self, tool: str, *arguments: str, user: str = "otpd") -> str:
+        """All that an OpenLDAP client prints, whatever comes of it."""
+        command = [*self._ldap_command(tool, user), *arguments]
+        done = subprocess.run(command, text=True, capture_output=True, check=False, timeout=60)
+        return done.stdout + done.stderr
+
+    def _ldap_command(self, tool: str, user: str) -> list[str]:
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
+        external = ["-o", "ldif-wrap=no", "-Q", "-Y", "EXTERNAL", "-H", LDAPI]
+        groups = {"nobody": "nogroup"}
+        return [word.replace(f"--regid={user}", f"--regid={groups.get(user, user)}") for word in become] + [
+            tool,
+            *external,
+        ]
 
     def start_sshd(self, *settings: str, pam: str = PASSWORD_THEN_CODE) -> int:
         """A real sshd on a loopback port, which is returned; PAM's service is sshd."""

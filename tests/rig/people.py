@@ -3,7 +3,9 @@
 import os
 import pickle
 import pwd
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -102,3 +104,20 @@ def as_user(user: str, function: Callable[..., Any], *arguments: Any) -> Any:
     if not done:
         raise RuntimeError(result)
     return result
+
+
+@contextmanager
+def in_background(user: str, function: Callable[[], Any]) -> Iterator[int]:
+    """Run ``function`` in a child process that is ``user``, until the block ends."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _become(user)
+            function()
+        finally:
+            os._exit(1)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -57,7 +57,14 @@ def test_imports_point_down() -> None:
 
 
 def test_one_importer_each() -> None:
-    users: dict[str, set[str]] = {"ldap3": set(), "zmq": set(), "systemd": set(), "pam": set(), "pyotp": set(), "time": set()}
+    users: dict[str, set[str]] = {
+        "ldap3": set(),
+        "zmq": set(),
+        "systemd": set(),
+        "pam": set(),
+        "pyotp": set(),
+        "time": set(),
+    }
     for name, tree in modules():
         for other in imports(tree):
             users.get(other.split(".")[0], set()).add(name)

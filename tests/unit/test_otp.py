@@ -60,7 +60,16 @@ def test_codes_as_people_type_them(typed: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    [b"", b"12345", b"123456789", b"12345a", b"hunter2", b"\xff23456", b"123456\n", "\u0661\u0662\u0663\u0664\u0665\u0666".encode()],
+    [
+        b"",
+        b"12345",
+        b"123456789",
+        b"12345a",
+        b"hunter2",
+        b"\xff23456",
+        b"123456\n",
+        "\u0661\u0662\u0663\u0664\u0665\u0666".encode(),
+    ],
 )
 def test_what_is_no_code(typed: bytes) -> None:
     assert otp.parse_code(typed) is None

@@ -67,7 +67,9 @@ requests = st.one_of(
     st.builds(Cancel, dialogue=st.binary(max_size=2048)),
 )
 replies = st.one_of(
-    st.builds(Ask, dialogue=st.binary(max_size=2048), prompt=names, infos=st.lists(names).map(tuple), echo=st.booleans()),
+    st.builds(
+        Ask, dialogue=st.binary(max_size=2048), prompt=names, infos=st.lists(names).map(tuple), echo=st.booleans()
+    ),
     st.builds(Done, verdict=st.sampled_from(protocol.VERDICTS), infos=st.lists(names).map(tuple)),
 )
 

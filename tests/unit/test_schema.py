@@ -6,13 +6,21 @@ from pathlib import Path
 from otpd.adapters.ldap_entries import ATTRIBUTES
 
 CONF = Path(__file__).parents[2] / "conf"
-KINDS = {"objectidentifier": "olcObjectIdentifier", "attributetype": "olcAttributeTypes", "objectclass": "olcObjectClasses"}
+KINDS = {
+    "objectidentifier": "olcObjectIdentifier",
+    "attributetype": "olcAttributeTypes",
+    "objectclass": "olcObjectClasses",
+}
 
 
 def schema_statements() -> list[str]:
     text = re.sub(r"^#.*\n", "", (CONF / "otpd.schema").read_text(), flags=re.MULTILINE)
     joined = re.sub(r"\n[ \t]+", " ", text)
-    return [re.sub(r"\s+", " ", f"{KINDS[line.split()[0]]}: {line.split(' ', 1)[1]}") for line in joined.splitlines() if line]
+    return [
+        re.sub(r"\s+", " ", f"{KINDS[line.split()[0]]}: {line.split(' ', 1)[1]}")
+        for line in joined.splitlines()
+        if line
+    ]
 
 
 def test_both_files_say_the_same() -> None:

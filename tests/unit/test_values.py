@@ -58,7 +58,16 @@ def test_the_first_failures_cost_nothing_and_the_wait_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("failures", "since", "allowed"),
-    [(0, 0, True), (4, 0, True), (5, 0, False), (5, 1, True), (20, 899, False), (20, 900, True), (9, -10, False), (9, -1e6, True)],
+    [
+        (0, 0, True),
+        (4, 0, True),
+        (5, 0, False),
+        (5, 1, True),
+        (20, 899, False),
+        (20, 900, True),
+        (9, -10, False),
+        (9, -1e6, True),
+    ],
 )
 def test_throttle(failures: int, since: float, allowed: bool) -> None:
     assert throttle.allowed(failures, 10_000.0, 10_000.0 + since) is allowed
@@ -83,7 +92,9 @@ def test_sealed_values_open_at_their_place(plain: bytes, place: tuple[str, str])
 
 
 @given(places, places, st.sampled_from(["seed", "other"]))
-def test_a_sealed_value_that_was_moved_does_not_open(one: tuple[str, str], other: tuple[str, str], purpose: str) -> None:
+def test_a_sealed_value_that_was_moved_does_not_open(
+    one: tuple[str, str], other: tuple[str, str], purpose: str
+) -> None:
     keys = ring()
     if (one, "seed") != (other, purpose):
         with pytest.raises(SealError):
@@ -142,7 +153,11 @@ def test_tickets() -> None:
     state, expires = tickets.redeem("dialogue", 1000, ticket)
     assert (state, expires) == ({"user": "\u00e5sa"}, 1060.0)
     other_boot = Tickets(tickets.keys, "another boot", clock)
-    for opener, purpose, uid in ((tickets, "dialogue", 1001), (tickets, "enrolment", 1000), (other_boot, "dialogue", 1000)):
+    for opener, purpose, uid in (
+        (tickets, "dialogue", 1001),
+        (tickets, "enrolment", 1000),
+        (other_boot, "dialogue", 1000),
+    ):
         with pytest.raises(TicketError):
             opener.redeem(purpose, uid, ticket)
     clock.now += 61

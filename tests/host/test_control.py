@@ -1,0 +1,280 @@
+"""control.sock and auth.sock, attacked by another local user; and what otpctl makes of it for people and programs."""
+
+import json
+import socket
+import subprocess
+from typing import Any
+
+import pytest
+import zmq
+from module.pam_login import SUCCESS
+from rig.host import Token, run
+from rig.people import as_user, converse
+
+from otpd.management import VERBS
+from otpd.protocol import Answer, Ask, Begin, Done, decode_management, decode_reply, encode_management, encode_request
+from otpd.secret import Secret
+
+from .conftest import PASSWORD, World
+
+CONTROL = "/run/otpd/control.sock"
+AUTH = "/run/otpd/auth.sock"
+
+
+def send(path: str, *messages: list[bytes], seconds: float = 10) -> list[list[bytes]]:
+    """Send messages as the program that runs; the reply to each."""
+    replies = []
+    with zmq.Context() as context, context.socket(zmq.DEALER) as link:
+        link.linger = 0
+        link.rcvtimeo = int(seconds * 1000)
+        link.connect(f"ipc://{path}")
+        for message in messages:
+            link.send_multipart(message)
+            replies.append(link.recv_multipart())
+    return replies
+
+
+def call(peer: str, verb: str, /, **body: str) -> tuple[str, dict[str, Any]]:
+    """What otpd answers ``peer`` who speaks to control.sock without otpctl."""
+    return decode_management(as_user(peer, send, CONTROL, encode_management(verb, body))[0])
+
+
+BODIES: dict[str, dict[str, str]] = {
+    "status": {},
+    "enrol-begin": {"label": "mine"},
+    "enrol-confirm": {"ticket": "k1.AAAA", "code": "123456"},
+    "app-password-list": {},
+    "app-password-create": {"services": "imap"},
+    "app-password-revoke": {"id": "00000000"},
+    "disable": {},
+    "enable": {},
+}
+
+
+def test_every_verb_is_attacked() -> None:
+    assert set(BODIES) == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", BODIES)
+def test_nobody_touches_what_is_another_users(world: World, alice: tuple[str, Token], verb: str) -> None:
+    user, token = alice
+    mallory, own_token = world.person(enrolled=True)
+    before = run("otpctl", "status", "--user", user, "--json")
+    # A proof of her own, the right proof of the victim, and none.
+    for proof in ({"proof": own_token.code()}, {"proof": token.code()}, {}):
+        status, reply = call(mallory, verb, user=user, **BODIES[verb], **proof)
+        assert (status, reply["reason"]) == ("error", "not-permitted")
+    assert run("otpctl", "status", "--user", user, "--json") == before
+    assert f"verb={verb} user={user} reason=not-permitted" in world.host.log("otpd")
+
+
+@pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.proof])
+def test_no_verb_that_needs_a_proof_works_without(world: World, alice: tuple[str, Token], verb: str) -> None:
+    user, token = alice
+    assert call(user, verb, **BODIES[verb])[1]["reason"] == "proof-required"
+    for wrong in ("", token.wrong(), PASSWORD, "otpd-" + "0" * 36, "x" * 500):
+        assert call(user, verb, **BODIES[verb], proof=wrong)[1]["reason"] == "proof-refused"
+    code = token.code()
+    assert call(user, verb, **BODIES[verb], proof=code)[1].get("reason") != "proof-refused"
+    assert call(user, verb, **BODIES[verb], proof=code)[1]["reason"] == "proof-refused", "the same code again"
+
+
+@pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.root_only])
+def test_root_only(alice: tuple[str, Token], verb: str) -> None:
+    user, token = alice
+    assert call(user, verb, proof=token.code())[1]["reason"] == "not-permitted"
+
+
+def test_a_first_enrolment_needs_the_account_password(world: World) -> None:
+    user, _ = world.person()
+    for wrong in ("", "wrong", "123456"):
+        assert call(user, "enrol-begin", proof=wrong)[1]["reason"] == "proof-refused"
+    status, reply = call(user, "enrol-begin", proof=PASSWORD)
+    assert status == "ok"
+    # Who is enrolled cannot fall back on the password.
+    token = Token(reply["secret"])
+    assert call(user, "enrol-confirm", ticket=reply["ticket"], code=token.code())[0] == "ok"
+    assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "proof-refused"
+    assert call(user, "enrol-begin")[1]["kind"] == "code"
+
+
+def test_guessing_the_account_password_is_slowed(world: World) -> None:
+    user, _ = world.person()
+    for _ in range(6):
+        assert call(user, "enrol-begin", proof="wrong")[1]["reason"] == "proof-refused"
+    assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "proof-refused", "the right one, too soon"
+    assert "too many wrong passwords" in world.host.log("otpd-password")
+
+
+def test_an_enrolments_ticket_is_no_use_to_others(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    mallory, _ = world.person()
+    _, begun = call(user, "enrol-begin", proof=token.code())
+    code = Token(begun["secret"]).code()
+    for body in ({}, {"user": mallory}, {"user": user}):
+        assert call(mallory, "enrol-confirm", ticket=begun["ticket"], code=code, **body)[0] == "error"
+    # Root confirms nobody's enrolment in another user's name.
+    assert call("root", "enrol-confirm", ticket=begun["ticket"], code=code, user=mallory)[0] == "error"
+    assert call(user, "enrol-confirm", ticket=begun["ticket"] + "A", code=code)[1]["reason"] == "expired"
+    assert call(user, "enrol-confirm", ticket=begun["ticket"], code=code)[0] == "ok"
+
+
+def test_control_sock_begins_dialogues_for_the_peer_alone(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    mallory, _ = world.person()
+
+    def begin(as_whom: str, for_whom: str) -> Any:
+        return decode_reply(as_user(as_whom, send, CONTROL, encode_request(Begin(user=for_whom, service="lock")))[0])
+
+    assert begin(mallory, user) == Done(verdict="refuse")
+    asked = begin(user, user)
+    assert isinstance(asked, Ask)
+    answer = encode_request(Answer(dialogue=asked.dialogue, text=Secret(token.code().encode())))
+    # Another user with the victim's ticket and the victim's code gets nothing, and spends nothing.
+    assert decode_reply(as_user(mallory, send, CONTROL, answer)[0]) == Done(verdict="refuse")
+    assert decode_reply(as_user(user, send, CONTROL, answer)[0]) == Done(verdict="accept")
+    assert decode_reply(as_user(user, send, CONTROL, answer)[0]) != Done(verdict="accept")
+
+
+def test_auth_sock_is_closed_to_users(alice: tuple[str, Token]) -> None:
+    with pytest.raises(RuntimeError, match="PermissionError"):
+        as_user(alice[0], lambda: open_socket(AUTH))
+    with pytest.raises(RuntimeError, match="PermissionError"):
+        as_user(alice[0], lambda: open_socket("/run/otpd/password.sock"))
+
+
+def open_socket(path: str) -> None:
+    kind = socket.SOCK_SEQPACKET if "password" in path else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind) as link:
+        link.connect(path)
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [b"otpd/1", b"status"],
+        [b"otpd/1", b"status", b"[]"],
+        [b"otpd/1", b"status", b"{"],
+        [b"otpd/1", b"status", b'{"user": 1}'],
+        [b"otpd/1", b"status", b'{"uid": "0"}'],
+        [b"otpd/1", b"status", b'{"user": "' + b"x" * 300 + b'"}'],
+        [b"otpd/1", b"status", b'{"user": "a\\u0000b"}'],
+        [b"otpd/1", b"status", b"{}", b"{}"],
+        [b"otpd/1", b"nonsense", b"{}"],
+        [b"otpd/2", b"status", b"{}"],
+        [b"otpd/1", b"status", b'{"user": "\\ud800"}'],
+        [b"otpd/1", b"status", b"[" * 8000],
+        [b"otpd/1", b"begin", b"user=root"],
+        [b"otpd/1", b"\xff\xfe", b"{}"],
+        [b"otpd/1"],
+        [b""],
+        [b"x"] * 40,
+        [b"x" * 9000],
+    ],
+)
+def test_malformed_messages_are_told_why(alice: tuple[str, Token], frames: list[bytes]) -> None:
+    reply = as_user(alice[0], send, CONTROL, frames)[0]
+    assert reply[1] == b"error", reply
+    assert b"reason" in reply[2]
+
+
+def test_a_frame_beyond_the_limit_ends_the_connection_and_nothing_else(world: World, alice: tuple[str, Token]) -> None:
+    with pytest.raises(RuntimeError, match="Again"):
+        as_user(alice[0], lambda: send(CONTROL, [b"otpd/1", b"status", b"x" * 40_000], seconds=1))
+    assert call(alice[0], "status")[0] == "ok"
+
+
+class TestOtpctl:
+    """The command, as people and programs see it."""
+
+    def test_a_whole_life_in_json(self, world: World) -> None:
+        user, _ = world.person()
+
+        def otpctl(*arguments: str, stdin: str = "", code: int = 0) -> Any:
+            done = subprocess.run(
+                ["otpctl", *arguments, "--json"], input=stdin, text=True, capture_output=True, user=user, check=False
+            )
+            assert done.returncode == code, (done.stdout, done.stderr)
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        assert otpctl("status")[0]["enrolled"] is False
+        token = world.enroll_self(user)
+        assert otpctl("status")[0]["tokens"][0]["label"] == "phone"
+        assert otpctl("app-password", "create", "--service", "imap", code=1)[0]["error"] == "proof-refused"
+        made = otpctl("app-password", "create", "--service", "imap", "--label", "mail", stdin=token.code() + "\n")[0]
+        world.secrets.add(made["password"])
+        listed = otpctl("app-password", "list")[0]["app_passwords"]
+        assert [(one["id"], one["label"], one["services"]) for one in listed] == [(made["id"], "mail", ["imap"])]
+        assert "password" not in json.dumps(listed).replace("app_password", "")
+        assert world.outcome("imap", user, made["password"]) == SUCCESS
+        assert otpctl("app-password", "create", "--service", "sshd", stdin=token.code() + "\n", code=1)[0]["error"]
+        assert otpctl("app-password", "revoke", "00000000", stdin=token.code() + "\n", code=1)[0]["error"]
+        otpctl("app-password", "revoke", made["id"], stdin=token.code() + "\n")
+        assert world.outcome("imap", user, made["password"]) != SUCCESS
+        assert otpctl("status", "--user", "root", code=77)[0]["error"] == "not-permitted"
+        assert otpctl("disable", "--user", user, code=77)[0]["error"] == "not-permitted"
+
+    def test_exit_codes(self, world: World, alice: tuple[str, Token]) -> None:
+        def code(*arguments: str) -> int:
+            return subprocess.run(["otpctl", *arguments], capture_output=True, check=False).returncode
+
+        assert code("status", "--user", alice[0]) == 0
+        assert code("status", "--user", "nobody-of-that-name") == 67
+        assert code("app-password", "revoke", "--user", alice[0], "00000000") == 1
+        assert code("nonsense") == 2
+        assert code("--config", "/nowhere", "status") == 78
+        assert code("keys", "init") == 73
+        assert code("directory", "init") == 73
+        world.host.stop_daemon()
+        try:
+            assert code("status", "--user", alice[0]) == 69
+        finally:
+            world.host.start_daemon()
+
+    def test_secrets_are_not_written_into_pipes_unasked(self, alice: tuple[str, Token]) -> None:
+        for command in (["enroll"], ["app-password", "create", "--service", "imap"]):
+            done = subprocess.run(["otpctl", *command, "--user", alice[0]], capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "--show-secret" in done.stderr
+
+    def test_every_help_has_an_example(self) -> None:
+        for command in ("", "enroll", "status", "disable", "enable", "app-password create", "app-password revoke",
+                        "directory init", "keys init"):  # fmt: skip
+            text = run("otpctl", *command.split(), "--help")
+            assert "Example:" in text, command
+            assert len(max(text.splitlines(), key=len)) <= 100
+
+    def test_at_a_terminal(self, world: World, alice: tuple[str, Token]) -> None:
+        user, token = alice
+        seen = converse(["otpctl", "app-password", "create", "--service", "imap"], [token.wrong(), token.code()], user)
+        assert seen.succeeded, seen.screen
+        assert "Wrong code." in seen.screen
+        assert token.last_step
+        seen = converse(["otpctl", "status"], [], user)
+        assert "You have a second factor." in seen.screen
+        assert "You have 1 app password." in seen.screen
+
+    def test_disable_and_enable(self, world: World, alice: tuple[str, Token]) -> None:
+        user, token = alice
+        password = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
+        world.secrets.add(password["password"])
+        run("otpctl", "disable", "--user", user)
+        assert world.outcome("anything", user, token.code()) != SUCCESS
+        assert world.outcome("imap", user, password["password"]) != SUCCESS
+        assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "proof-refused"
+        run("otpctl", "enable", "--user", user)
+        assert world.outcome("anything", user, token.code()) == SUCCESS
+        assert world.outcome("imap", user, password["password"]) == SUCCESS
+
+    def test_a_socket_that_somebody_else_put_there_is_not_used(self, alice: tuple[str, Token], tmp_path: Any) -> None:
+        config = tmp_path / "otpd.toml"
+        path = f"/tmp/{alice[0]}.sock"
+        config.write_text(f'[sockets]\ncontrol = "{path}"\n')
+        listen = "import socket,sys,time; s=socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(flush=True); time.sleep(9)"
+        with subprocess.Popen(["python3", "-c", listen, path], user=alice[0], stdout=subprocess.PIPE) as impostor:
+            assert impostor.stdout
+            impostor.stdout.readline()
+            done = subprocess.run(["otpctl", "--config", config, "status"], capture_output=True, text=True, check=False)
+            impostor.kill()
+        assert done.returncode == 69
+        assert "belongs to neither root nor otpd" in done.stderr
