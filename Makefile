@@ -10,6 +10,10 @@ DOCDIR     ?= $(PREFIX)/share/doc/otpd
 # libpam looks for modules here and nowhere else, whatever PREFIX is.
 PAMDIR     ?= /usr/lib/$(shell $(CC) -print-multiarch)/security
 PYTHON     ?= /usr/bin/python3
+UNITS      := $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
+# Where the systemd that will read the units is older than 254, it does not get what it does not know.
+SYSTEMD    ?= $(shell systemctl --version 2>/dev/null | sed -n 's/^systemd \([0-9]*\).*/\1/p')
+UNITS_LACK := $(if $(filter 252 253,$(SYSTEMD)),/^RestartMode=/d)
 CHECK      := tests/check
 
 .DEFAULT_GOAL := help
@@ -49,8 +53,8 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 	  launcher $(SBINDIR) otpd-password otpd.password_helper; \
 	  launcher $(BINDIR) otpctl otpd.cli.main
 	install -d $(DESTDIR)$(UNITDIR)
-	set -e; for unit in systemd/*.service systemd/*.socket; do \
-	  sed 's,/usr/sbin/otpd,$(SBINDIR)/otpd,' "$$unit" > "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	set -e; for unit in $(UNITS); do \
+	  sed -e 's,/usr/sbin/otpd,$(SBINDIR)/otpd,' -e '$(UNITS_LACK)' "$$unit" > "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
 	install -D -m 0644 systemd/otpd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf
 	install -D -m 0644 systemd/otpd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
 	install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/otpd/schema conf/otpd.ldif conf/otpd.schema
@@ -64,10 +68,13 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 
 uninstall: ## remove what install put there; /etc/otpd and the directory's data stay
 	rm -f $(DESTDIR)$(PAMDIR)/pam_otpd.so $(DESTDIR)$(SBINDIR)/otpd $(DESTDIR)$(SBINDIR)/otpd-password
-	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard systemd/*.service systemd/*.socket)))
+	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
 	rm -rf $(DESTDIR)$(PYTHONDIR) $(DESTDIR)$(DOCDIR)
 	set -e; for page in docs/man/*.[1-8]; do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
+	# What an administrator has changed is left alone.
+	! cmp -s conf/pam.d/otpd-password $(DESTDIR)$(SYSCONFDIR)/pam.d/otpd-password || \
+	  rm -f $(DESTDIR)$(SYSCONFDIR)/pam.d/otpd-password
 
 clean: ## remove what was built
 	$(MAKE) -C pam_helper clean

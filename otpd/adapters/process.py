@@ -17,7 +17,7 @@ def keep_secrets_out_of_cores() -> None:
 def limit_memory(limit_bytes: int) -> None:
     """Let an allocation beyond ``limit_bytes`` fail, which ends the process: libzmq aborts, and systemd starts it anew.
 
-    libzmq holds any number of frames until a message's last one arrives, so without this a local user could fill memory.
+    libzmq holds any number of frames until a message's last one arrives, so a local user could fill the memory.
     """
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 

@@ -167,7 +167,7 @@ def test_enrolling_by_hand_is_the_transcript_of_the_readme(world: World) -> None
     user, _ = world.person()
     seen = converse(["otpctl", "enroll"], [PASSWORD, "000000", lambda screen: Token(secret_on(screen)).code()], user)
     assert seen.succeeded, seen.screen
-    assert [prompt for prompt in seen.prompts][:2] == ["Account password: ", "Code that the app shows now: "]
+    assert seen.prompts[:2] == ("Account password: ", "Code that the app shows now: ")
     assert "Wrong code." in seen.screen
     assert "Activated." in seen.screen
     world.secrets.add(secret_on(seen.screen))

@@ -1,6 +1,5 @@
 """What breaks, and what a login is told then: never in, always in time, and the log says why."""
 
-import os
 import signal
 import socket
 import struct
@@ -190,7 +189,7 @@ class TestDaemon:
         assert f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}" in status
         assert "CapEff:\t0000000000000000" in status
         assert "Groups:\t \n" in status
-        assert os.stat(f"/proc/{pid}/mem").st_uid == 0, "not dumpable: not even by another process of otpd"
+        assert Path(f"/proc/{pid}/mem").stat().st_uid == 0, "not dumpable: not even by another process of otpd"
         with pytest.raises(RuntimeError, match="PermissionError"):
             as_user("otpd", Path(f"/proc/{pid}/mem").read_bytes)
 
@@ -286,8 +285,7 @@ class TestDaemon:
             for number in range(80):
                 identity = b"\0" + struct.pack(">I", (unseeded + number) & 0xFFFFFFFF)
                 links.append(raw_handshake(identity))
-            for _ in range(15):
-                links.append(raw_handshake(b""))
+            links += [raw_handshake(b"") for _ in range(15)]
             for link in links:
                 link.close()
 

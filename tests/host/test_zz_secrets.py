@@ -1,9 +1,10 @@
 """Last of all: what the whole run has left behind holds no secret."""
 
+import base64
 from pathlib import Path
 
 from module.pam_login import SUCCESS
-from rig.host import LOGS, PERIOD_SECONDS, Token, run
+from rig.host import LOGS, Token, run
 
 from .conftest import PASSWORD, World
 
@@ -39,8 +40,6 @@ def test_the_directory_holds_no_secret_in_the_clear(world: World, alice: tuple[s
     dump = run("slapcat", "-F", "/var/lib/otpd-directory/slapd.d", "-n", "1", "-o", "ldif-wrap=no")
     assert "otpdSealedSeed: " in dump
     raw = {Path(path).name: Path(path).read_bytes() for path in ("/var/lib/otpd-directory/data/data.mdb",)}
-    import base64
-
     for secret in world.secrets:
         if len(secret) == 32:
             seed = base64.b32decode(secret)
@@ -58,4 +57,3 @@ def test_no_core_was_written(world: World) -> None:
         limits = Path(f"/proc/{world.host.processes[name].pid}/limits").read_text()
         line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
         assert line.split()[4:6] == ["0", "0"]
-    assert PERIOD_SECONDS
