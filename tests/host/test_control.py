@@ -270,7 +270,8 @@ class TestOtpctl:
         config = tmp_path / "otpd.toml"
         path = f"/tmp/{alice[0]}.sock"
         config.write_text(f'[sockets]\ncontrol = "{path}"\n')
-        listen = "import socket,sys,time; s=socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(flush=True); time.sleep(9)"
+        listen = "import socket, sys, time; s = socket.socket(1); s.bind(sys.argv[1]); s.listen()"
+            "; print(flush=True); time.sleep(9)"
         with subprocess.Popen(["python3", "-c", listen, path], user=alice[0], stdout=subprocess.PIPE) as impostor:
             assert impostor.stdout
             impostor.stdout.readline()
