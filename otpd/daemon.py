@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,7 @@ from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.password_client import PasswordClient
-from otpd.adapters.zmq_server import Server
+from otpd.adapters.zmq_server import ListenError, Server
 from otpd.clock import SystemClock
 from otpd.dialogue import Dialogue
 from otpd.errors import ConfigError
@@ -114,9 +113,13 @@ def main() -> None:
         sys.exit(os.EX_CONFIG)
     if arguments.check:
         return
-    systemd.log_to_journal(logging.getLevelName(settings.daemon.log_level.upper()))
-    with suppress(KeyboardInterrupt):
+    systemd.log_to_journal(logging.getLevelName(settings.daemon.log_level.upper()), "otpd")
+    try:
         asyncio.run(serve(settings, keys, [arguments.serve] if arguments.serve else SOCKETS))
+    except ListenError as error:
+        LOG.critical("%s", error)
+        sys.stderr.flush()
+        os._exit(os.EX_OSERR)
     # Workers that hang on a directory must not keep the process; what was read has been answered.
     sys.stderr.flush()
     os._exit(0)

@@ -4,7 +4,7 @@ Each step takes a request and what its ticket holds, and gives a question with a
 kept between two steps. Steps block on the directory and run on a worker.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from otpd import audit
@@ -53,21 +53,28 @@ class Dialogue:
     def step(self, peer: Peer, request: Request, deadline: Deadline) -> Reply:
         """The reply to ``request`` of ``peer``; whatever is broken becomes the verdict ``unavailable``."""
         try:
-            match request:
-                case Begin():
-                    return self._begin(peer, request, deadline)
-                case Answer():
-                    return self._answer(peer, request, deadline)
-                case Cancel():
-                    return self._cancel(peer, request)
+            state, expires = self._state(peer, request)
         except TicketError as error:
             audit.record("refused", peer=peer, reason=error)
             return Done(verdict="refuse")
+        try:
+            match request:
+                case Begin():
+                    return self._begin(peer, request, state, expires, deadline)
+                case Answer():
+                    return self._answer(peer, request, state, expires, deadline)
+                case Cancel():
+                    audit.record("cancelled", user=state.user, service=state.service, rhost=state.rhost)
+                    return Done(verdict="refuse")
         except (DirectoryError, HelperError, SealError) as error:
-            audit.record("unavailable", peer=peer, reason=error)
+            audit.broken(user=state.user, service=state.service, rhost=state.rhost, reason=error)
             return Done(verdict="unavailable")
 
-    def _begin(self, peer: Peer, request: Begin, deadline: Deadline) -> Reply:
+    def _state(self, peer: Peer, request: Request) -> tuple[State, float]:
+        """Where the dialogue stands, and the moment on the monotonic clock at which it expires."""
+        if not isinstance(request, Begin):
+            raw, expires = self.tickets.redeem(_PURPOSE, peer.uid, request.dialogue)
+            return State(**raw), expires
         name = self.accounts.canonical_name(request.user)
         state = State(
             user=name or request.user,
@@ -77,9 +84,12 @@ class Dialogue:
             forward_pass=request.forward_pass,
             tries=0,
         )
+        return state, self.parts.clock.monotonic() + DIALOGUE_SECONDS
+
+    def _begin(self, peer: Peer, request: Begin, state: State, expires: float, deadline: Deadline) -> Reply:
         rules = self._rules(state)
-        if rules.unenrolled == "allow" and name is not None:
-            user = self.parts.directory.user(name, deadline)
+        if rules.unenrolled == "allow" and state.known:
+            user = self.parts.directory.user(UserName(state.user), deadline)
             if user is None or not user.enrolled:
                 _record("allowed", state, Reason.NOT_ENROLLED)
                 return Done(verdict="ignore")
@@ -92,26 +102,18 @@ class Dialogue:
             _record("asking", state, outcome.reason, outcome.detail)
         elif request.use_first_pass:
             return _refuse(state, Outcome(Reason.NO_PROOF), "refuse")
-        return self._ask(peer, state, rules, self.parts.clock.monotonic() + DIALOGUE_SECONDS)
+        return self._ask(peer, state, rules, expires)
 
-    def _answer(self, peer: Peer, request: Answer, deadline: Deadline) -> Reply:
-        raw, expires = self.tickets.redeem(_PURPOSE, peer.uid, request.dialogue)
-        state = State(**raw)
+    def _answer(self, peer: Peer, request: Answer, state: State, expires: float, deadline: Deadline) -> Reply:
         rules = self._rules(state)
         outcome = self._judge(state, request.text, deadline)
         if outcome.accepted:
             return _accept(state, outcome)
-        again = State(**{**raw, "tries": state.tries + 1})
+        again = replace(state, tries=state.tries + 1)
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
         _record("asking again", state, outcome.reason, outcome.detail)
         return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, "This was not accepted."))
-
-    def _cancel(self, peer: Peer, request: Cancel) -> Reply:
-        raw, _ = self.tickets.redeem(_PURPOSE, peer.uid, request.dialogue)
-        state = State(**raw)
-        audit.record("cancelled", user=state.user, service=state.service, rhost=state.rhost)
-        return Done(verdict="refuse")
 
     def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
         ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)

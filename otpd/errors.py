@@ -41,9 +41,5 @@ class EntryError(DirectoryError):
     """An entry that does not parse; the text names the entry and the attribute."""
 
 
-class Overloaded(OtpdError):  # noqa: N818 - it reads as the verdict it leads to
-    """Every worker is busy; nothing has been done."""
-
-
 class HelperError(OtpdError):
     """otpd-password did not give an answer."""

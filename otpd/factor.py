@@ -22,7 +22,6 @@ class Reason(StrEnum):
     ACCEPTED = "accepted"
     WRONG_CODE = "wrong code"
     USED_CODE = "code already used"
-    NOT_A_CODE = "not a code"
     NO_PROOF = "not a proof that this service accepts"
     TYPO = "app password with a typo"
     NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence

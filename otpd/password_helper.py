@@ -64,17 +64,18 @@ class Failures:
 
 @dataclass
 class Helper:
-    """The loop: ``allowed_uid`` is otpd's."""
+    """The loop: ``allowed_uid`` is otpd's; ``may_end`` says that somebody else holds the socket and starts it again."""
 
     listener: socket.socket
     allowed_uid: int
+    may_end: bool
     failures: Failures = field(default_factory=Failures)
     children: dict[int, tuple[int, bytes, socket.socket, float]] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Answer until there has been nothing to do for a while; systemd starts it again when needed."""
+        """Answer, until there has been nothing to do for a while where it may end."""
         last = time.monotonic()
-        while self.children or not self.failures.idle() or time.monotonic() - last < _IDLE_SECONDS:
+        while not self.may_end or self._busy() or time.monotonic() - last < _IDLE_SECONDS:
             watched: list[socket.socket | int] = [*self.children]
             if len(self.children) < _MAX_CHILDREN:
                 watched.append(self.listener)
@@ -86,6 +87,9 @@ class Helper:
                 else:
                     self._accept()
             self._end_overdue()
+
+    def _busy(self) -> bool:
+        return bool(self.children) or not self.failures.idle()
 
     def _accept(self) -> None:
         link, _ = self.listener.accept()
@@ -161,11 +165,7 @@ def _answer(link: socket.socket, answer: bytes) -> None:
             LOG.warning("an answer was not taken: %s", error.strerror)
 
 
-def _listener(path: Path | None, allowed: pwd.struct_passwd) -> socket.socket:
-    for descriptor in systemd.listening_descriptors().values():
-        return socket.socket(fileno=descriptor)
-    if path is None:
-        sys.exit("otpd-password: systemd gave no socket; --socket PATH makes one")
+def _listener(path: Path, allowed: pwd.struct_passwd) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     old = os.umask(0o177)
@@ -183,12 +183,19 @@ def main() -> None:
     parser.add_argument("--user", default="otpd", help="the user that otpd runs as (default: otpd)")
     arguments = parser.parse_args()
     keep_secrets_out_of_cores()
-    systemd.log_to_journal(logging.INFO)
+    systemd.log_to_journal(logging.INFO, "otpd-password")
     try:
         allowed = pwd.getpwnam(arguments.user)
     except KeyError:
         sys.exit(f"otpd-password: there is no user {arguments.user}")
-    Helper(_listener(arguments.socket, allowed), allowed.pw_uid).run()
+    given = [socket.socket(fileno=descriptor) for descriptor in systemd.listening_descriptors().values()]
+    if given:
+        listener = given[0]
+    elif arguments.socket:
+        listener = _listener(arguments.socket, allowed)
+    else:
+        sys.exit("otpd-password: systemd gave no socket; --socket PATH makes one")
+    Helper(listener, allowed.pw_uid, may_end=bool(given)).run()
 
 
 if __name__ == "__main__":

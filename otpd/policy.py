@@ -37,6 +37,10 @@ class Policy:
         """The rules of ``service``."""
         return self.services.get(service, self.default)
 
-    def accepting(self, proof: ProofName) -> frozenset[ServiceName]:
-        """The services, by name, that accept ``proof``."""
-        return frozenset(name for name, rules in self.services.items() if proof in rules.accept)
+    def accepts(self, service: ServiceName, proof: ProofName) -> bool:
+        """Whether ``service`` accepts ``proof``."""
+        return proof in self.of(service).accept
+
+    def named(self, proof: ProofName) -> list[ServiceName]:
+        """The services that have rules of their own and accept ``proof``, for a list to choose from."""
+        return sorted(name for name in self.services if self.accepts(name, proof))

@@ -4,11 +4,8 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Final
 
 from systemd import daemon, journal  # type: ignore[attr-defined]  # no types, and our folder of units has its name
-
-_IDENTIFIER: Final = "otpd"
 
 
 def listening_descriptors() -> dict[str, int]:
@@ -36,11 +33,11 @@ def credential(name: str) -> Path | None:
     return path if path and path.exists() else None
 
 
-def log_to_journal(level: int) -> None:
+def log_to_journal(level: int, identifier: str) -> None:
     """Log to the journal where systemd runs the process, and to stderr otherwise."""
     handler: logging.Handler
     if "JOURNAL_STREAM" in os.environ:
-        handler = _JournalHandler()
+        handler = _JournalHandler(identifier)
         handler.setFormatter(logging.Formatter())  # else basicConfig() puts level and name into the message
     else:
         handler = logging.StreamHandler(sys.stderr)
@@ -51,11 +48,15 @@ def log_to_journal(level: int) -> None:
 class _JournalHandler(logging.Handler):
     """Sends audit fields as journal fields too: ``journalctl OTPD_USER=alice``."""
 
+    def __init__(self, identifier: str) -> None:
+        super().__init__()
+        self._identifier = identifier
+
     def emit(self, record: logging.LogRecord) -> None:
         fields = {f"OTPD_{name.upper()}": value for name, value in getattr(record, "otpd", {}).items() if value}
         try:
             priority = journal.JournalHandler.map_priority(record.levelno)
             message = self.format(record)
-            journal.send(message, PRIORITY=priority, SYSLOG_IDENTIFIER=_IDENTIFIER, LOGGER=record.name, **fields)
+            journal.send(message, PRIORITY=priority, SYSLOG_IDENTIFIER=self._identifier, LOGGER=record.name, **fields)
         except Exception:  # noqa: BLE001 - logging must not raise
             self.handleError(record)

@@ -11,13 +11,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import zmq
 import zmq.asyncio
 
+from otpd.errors import OtpdError
 from otpd.identity import Peer
 from otpd.protocol import MAX_MESSAGE_BYTES
 
@@ -33,6 +33,10 @@ _WARN_SECONDS: Final = 60
 _BUSY_PAUSE_SECONDS: Final = 0.002
 _MAX_IN_FLIGHT: Final = 256
 _MAX_IN_FLIGHT_PER_UID: Final = 4
+
+
+class ListenError(OtpdError):
+    """A socket that could not be opened; the text names it."""
 
 
 class Gate:
@@ -90,13 +94,14 @@ class Server:
         socket.setsockopt(zmq.ZAP_DOMAIN, b"otpd")
         if fd is not None:
             socket.setsockopt(zmq.USE_FD, fd)
-        with suppress(FileNotFoundError):
-            if fd is None and path.is_socket():
-                path.unlink()
+        if fd is None and path.is_socket():
+            path.unlink(missing_ok=True)
         # The mode must hold from the first moment on: bind under a umask, no chmod afterwards.
         old = os.umask(0o777 & ~mode)
         try:
             socket.bind(f"ipc://{path}")
+        except zmq.ZMQError as error:
+            raise ListenError(f"cannot listen on {path}: {error.strerror}") from None
         finally:
             os.umask(old)
         self._sockets.append(socket)

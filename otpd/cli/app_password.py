@@ -4,6 +4,7 @@ import sys
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from otpd.cli.session import Session, json_option, pass_session, user_option
 from otpd.cli.users import date
@@ -50,7 +51,8 @@ def listing(session: Session, user: str | None) -> None:
         return
     table = Table("ID", "LABEL", "SERVICES", "CREATED", box=None, pad_edge=False)
     for one in reply["app_passwords"]:
-        table.add_row(one["id"], one["label"], ", ".join(one["services"]), date(one["created"]))
+        cells = (one["id"], one["label"], ", ".join(one["services"]), date(one["created"]))
+        table.add_row(*map(Text, cells))  # Text, since a label may look like rich's markup
     session.console.print(table)
 
 

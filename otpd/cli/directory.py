@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from otpd.adapters.slapd import BASE_DN, Account, initialise
-from otpd.cli.session import DAEMON_USER, Exit, Session, json_option, pass_session
+from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, json_option, pass_session
 from otpd.errors import DirectoryError
 
 _SCHEMAS = (Path("/etc/otpd/schema/otpd.ldif"), Path(__file__).parents[2] / "conf" / "otpd.ldif")
@@ -18,7 +18,7 @@ def directory() -> None:
 
 
 @directory.command()
-@click.option("--state-dir", type=click.Path(path_type=Path), default="/var/lib/otpd-directory", show_default=True)
+@click.option("--state-dir", type=PATH, default="/var/lib/otpd-directory", show_default=True)
 @click.option("--owner", default="otpd-directory", show_default=True, help="The user that slapd will run as.")
 @click.option("--client", default=DAEMON_USER, show_default=True, help="The user that otpd runs as.")
 @json_option

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from otpd.cli.session import Exit, Session, json_option, pass_session
+from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
 from otpd.seal import new_key_line
 
 
@@ -15,7 +15,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--file", "path", type=click.Path(path_type=Path), default="/etc/otpd/keyring", show_default=True)
+@click.option("--file", "path", type=PATH, default="/etc/otpd/keyring", show_default=True)
 @json_option
 @pass_session
 def init(session: Session, path: Path) -> None:

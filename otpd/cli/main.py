@@ -8,13 +8,18 @@ from otpd import __version__
 from otpd.adapters import config
 from otpd.adapters.process import keep_secrets_out_of_cores
 from otpd.cli import app_password, directory, enroll, keys, users
-from otpd.cli.session import Session
+from otpd.cli.session import PATH, Session
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="otpctl")
 @click.option(
-    "--config", "path", type=click.Path(path_type=Path), default=config.DEFAULT_PATH, show_default=True, metavar="FILE"
+    "--config",
+    "path",
+    type=PATH,
+    default=config.DEFAULT_PATH,
+    show_default=True,
+    metavar="FILE",
 )
 @click.pass_context
 def otpctl(context: click.Context, path: Path) -> None:

@@ -136,6 +136,7 @@ def _own_name() -> str:
     return ""
 
 
+PATH: Final = click.Path(path_type=Path, readable=False)  # whether it can be read is for the verb to say
 pass_session: Final = click.make_pass_decorator(Session)
 user_option: Final = click.option("--user", metavar="NAME", help="Another user; for root.")
 

@@ -14,9 +14,15 @@ FACTORS: Final[dict[ProofName, Factor]] = {factor.name: factor for factor in _AL
 
 
 def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:
-    """Let the first factor of the table that ``accept`` names and that knows the form decide."""
+    """Let the first factor of the table that ``accept`` names and that knows the form decide.
+
+    What looks like an app password with a typo may be an account password that starts like one, so others are heard.
+    """
     typed = attempt.typed.reveal()
+    outcome = Outcome(Reason.NO_PROOF)
     for name, factor in FACTORS.items():
         if name in accept and factor.claims(typed):
-            return factor.verify(attempt, parts)
-    return Outcome(Reason.NO_PROOF)
+            outcome = factor.verify(attempt, parts)
+            if outcome.reason is not Reason.TYPO:
+                break
+    return outcome

@@ -29,7 +29,7 @@ class Code:
         """Find the token and time step that the code belongs to, and spend the step."""
         code = otp.parse_code(attempt.typed.reveal())
         if code is None:
-            return Outcome(Reason.NOT_A_CODE)
+            return Outcome(Reason.NO_PROOF)
         user = parts.directory.user(attempt.user, attempt.deadline)
         if user is None or not user.enrolled:
             return Outcome(Reason.NOT_ENROLLED)

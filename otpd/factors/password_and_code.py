@@ -27,7 +27,7 @@ class PasswordAndCode:
         """The password first: a wrong one must not cost a code."""
         form = _FORM.fullmatch(attempt.typed.reveal())
         if form is None:
-            return Outcome(Reason.NOT_A_CODE)
+            return Outcome(Reason.NO_PROOF)
         password, code = Secret(form[1]), Secret(form[2])
         if not parts.check_password(attempt.user, password, attempt.deadline):
             return Outcome(Reason.WRONG_PASSWORD)

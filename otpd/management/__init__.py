@@ -29,9 +29,14 @@ VERBS: Final[Mapping[str, Verb]] = {
     "enrol-confirm": Verb(enrolment.confirm, {"ticket": Field(4096, required=True), "code": Field(64, required=True)}),
     "app-password-list": Verb(app_passwords.listing),
     "app-password-create": Verb(
-        app_passwords.create, {"label": _LABEL, "services": Field(1024, required=True)}, proof="code"
+        app_passwords.create,
+        {"label": _LABEL, "services": Field(1024, required=True)},
+        proof="code",
+        check=app_passwords.may_create,
     ),
-    "app-password-revoke": Verb(app_passwords.revoke, {"id": Field(64, required=True)}, proof="code"),
+    "app-password-revoke": Verb(
+        app_passwords.revoke, {"id": Field(64, required=True)}, proof="code", check=app_passwords.may_revoke
+    ),
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
 }
@@ -51,27 +56,28 @@ class Management:
             raise ProtocolError("an unknown verb")
         known = VERBS[verb]
         fields = _fields(known, body)
+        user: UserName | None = None
         try:
-            reply = self._call(peer, known, fields, deadline)
+            target = self._target(peer, fields.get("user"))
+            if isinstance(target, Refused):
+                reply: dict[str, Any] | Refused = target
+            else:
+                user = target
+                reply = self._call(known, Call(peer, user, fields, deadline))
         except (DirectoryError, HelperError, SealError) as error:
-            audit.record("unavailable", peer=peer, verb=verb, reason=error)
+            audit.broken(peer=peer, verb=verb, user=user, reason=error)
             return Refused("unavailable", _explained(error))
         if isinstance(reply, Refused) and reply.reason != "proof-required":
-            audit.record("refused", peer=peer, verb=verb, user=fields.get("user"), reason=reply.reason)
+            audit.record("refused", peer=peer, verb=verb, user=user or fields.get("user"), reason=reply.reason)
         return reply
 
-    def _call(self, peer: Peer, verb: Verb, fields: dict[str, str], deadline: Deadline) -> dict[str, Any] | Refused:
-        user = self._target(peer, fields.get("user"))
-        if isinstance(user, Refused):
-            return user
-        if verb.root_only and not peer.is_root:
+    def _call(self, verb: Verb, call: Call) -> dict[str, Any] | Refused:
+        if verb.root_only and not call.peer.is_root:
             return Refused("not-permitted", "Only root may do this.")
-        call = Call(peer, user, fields, deadline)
-        if verb.proof and not peer.is_root:
+        refused = verb.check(self.context, call)
+        if refused is None and verb.proof and not call.peer.is_root:
             refused = self._prove(verb, call)
-            if refused:
-                return refused
-        return verb.handler(self.context, call)
+        return refused or verb.handler(self.context, call)
 
     def _target(self, peer: Peer, wanted: str | None) -> UserName | Refused:
         accounts = self.context.accounts
@@ -122,11 +128,22 @@ def _fields(verb: Verb, body: Mapping[str, Any]) -> dict[str, str]:
     for name, value in body.items():
         if name not in shape:
             raise ProtocolError("the body has an unknown field")
-        if not isinstance(value, str) or "\0" in value:
-            raise ProtocolError(f"{name}: expected a string")
-        if len(value.encode("utf-8", "replace")) > shape[name].limit_bytes:
-            raise ProtocolError(f"{name}: more than {shape[name].limit_bytes} bytes")
+        _check_value(name, shape[name], value)
     for name, rule in shape.items():
         if rule.required and name not in body:
             raise ProtocolError(f"{name} is missing")
     return dict(body)
+
+
+def _check_value(name: str, rule: Field, value: object) -> None:
+    if not isinstance(value, str):
+        raise ProtocolError(f"{name}: expected a string")
+    try:
+        length = len(value.encode())
+    except UnicodeEncodeError:
+        raise ProtocolError(f"{name}: is not Unicode text") from None
+    if length > rule.limit_bytes:
+        raise ProtocolError(f"{name}: more than {rule.limit_bytes} bytes")
+    # What is stored or logged comes back on somebody's terminal. A proof is neither, and a password may hold anything.
+    if "\0" in value or not (value.isprintable() or name == "proof"):
+        raise ProtocolError(f"{name}: holds a control character")

@@ -11,15 +11,20 @@ from otpd.values import EntryId, ServiceName
 MAX_PER_USER: Final = 100
 
 
-def create(context: Context, call: Call) -> dict[str, Any] | Refused:
-    """Make one for the services named; its text is in this reply and nowhere else."""
-    services = frozenset(ServiceName(name) for name in call.fields["services"].split())
-    possible = context.policy.accepting("app-password")
-    if not services or not services <= possible:
-        names = ", ".join(sorted(possible)) or "none on this host"
+def may_create(context: Context, call: Call) -> Refused | None:
+    """What can be told before a code is spent as proof."""
+    services = _services(call)
+    if not services or not all(context.policy.accepts(service, "app-password") for service in services):
+        names = ", ".join(context.policy.named("app-password")) or "none that otpd.toml of this host names"
         return Refused("no-such-service", f"App passwords are for services that accept them: {names}.")
     if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= MAX_PER_USER:
         return Refused("too-many", f"You have {MAX_PER_USER} app passwords. Revoke one that you no longer use.")
+    return None
+
+
+def create(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Make one for the services named; its text is in this reply and nowhere else."""
+    services = _services(call)
     made = app_password.generate()
     record = AppPasswordRecord(
         id=made.id,
@@ -43,13 +48,27 @@ def listing(context: Context, call: Call) -> dict[str, Any]:
     return {"user": call.user, "app_passwords": [_shown(record) for record in records]}
 
 
+def may_revoke(context: Context, call: Call) -> Refused | None:
+    """A wrong id must not cost a code."""
+    known = {record.id for record in context.parts.directory.app_passwords(call.user, call.deadline)}
+    return None if call.fields["id"] in known else _unknown()
+
+
 def revoke(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Remove one, by its id."""
     app_id = EntryId(call.fields["id"])
     if not context.parts.directory.remove_app_password(call.user, app_id, call.deadline):
-        return Refused("no-such-app-password", "There is no app password of that id. See: otpctl app-password list")
+        return _unknown()
     audit.record("app password revoked", user=call.user, peer=call.peer, id=app_id)
     return {"user": call.user, "id": app_id}
+
+
+def _services(call: Call) -> frozenset[ServiceName]:
+    return frozenset(ServiceName(name) for name in call.fields["services"].split())
+
+
+def _unknown() -> Refused:
+    return Refused("no-such-app-password", "There is no app password of that id. See: otpctl app-password list")
 
 
 def _shown(record: AppPasswordRecord) -> dict[str, Any]:

@@ -55,9 +55,11 @@ class Verb:
     """A verb: its code, its fields beside ``user`` and ``proof``, and what stands before it.
 
     ``proof`` is what a peer other than root must give: a current code, or, for who has none yet, the account password.
+    ``check`` refuses, before a proof is asked for and a code spent, what could not be done anyway.
     """
 
     handler: Callable[[Context, Call], dict[str, Any] | Refused]
     fields: Mapping[str, Field] = field(default_factory=dict)
     proof: Literal["", "code", "code or account password"] = ""
     root_only: bool = False
+    check: Callable[[Context, Call], Refused | None] = lambda _context, _call: None

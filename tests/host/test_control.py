@@ -69,14 +69,16 @@ def test_nobody_touches_what_is_another_users(world: World, alice: tuple[str, To
 
 
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.proof])
-def test_no_verb_that_needs_a_proof_works_without(world: World, alice: tuple[str, Token], verb: str) -> None:
+def test_no_verb_that_needs_a_proof_works_without(alice: tuple[str, Token], verb: str) -> None:
     user, token = alice
-    assert call(user, verb, **BODIES[verb])[1]["reason"] == "proof-required"
-    for wrong in ("", token.wrong(), PASSWORD, "otpd-" + "0" * 36, "x" * 500):
-        assert call(user, verb, **BODIES[verb], proof=wrong)[1]["reason"] == "proof-refused"
+    made = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
+    body = {**BODIES[verb], **({"id": made["id"]} if verb == "app-password-revoke" else {})}
+    assert call(user, verb, **body)[1]["reason"] == "proof-required"
+    for wrong in ("", token.wrong(), PASSWORD, made["password"], "x" * 500):
+        assert call(user, verb, **body, proof=wrong)[1]["reason"] == "proof-refused"
     code = token.code()
-    assert call(user, verb, **BODIES[verb], proof=code)[1].get("reason") != "proof-refused"
-    assert call(user, verb, **BODIES[verb], proof=code)[1]["reason"] == "proof-refused", "the same code again"
+    assert call(user, verb, **body, proof=code)[0] == "ok"
+    assert call(user, "enrol-begin", proof=code)[1]["reason"] == "proof-refused", "the same code again"
 
 
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.root_only])
@@ -163,6 +165,8 @@ def open_socket(path: str) -> None:
         [b"otpd/1", b"nonsense", b"{}"],
         [b"otpd/2", b"status", b"{}"],
         [b"otpd/1", b"status", b'{"user": "\\ud800"}'],
+        [b"otpd/1", b"enrol-begin", b'{"label": "\\ud800"}'],
+        [b"otpd/1", b"enrol-begin", b'{"label": "\\u001b[2J"}'],
         [b"otpd/1", b"status", b"[" * 8000],
         [b"otpd/1", b"begin", b"user=root"],
         [b"otpd/1", b"\xff\xfe", b"{}"],
@@ -201,14 +205,14 @@ class TestOtpctl:
         token = world.enroll_self(user)
         assert otpctl("status")[0]["tokens"][0]["label"] == "phone"
         assert otpctl("app-password", "create", "--service", "imap", code=1)[0]["error"] == "proof-refused"
+        assert otpctl("app-password", "create", "--service", "sshd", code=1)[0]["error"] == "no-such-service"
         made = otpctl("app-password", "create", "--service", "imap", "--label", "mail", stdin=token.code() + "\n")[0]
         world.secrets.add(made["password"])
         listed = otpctl("app-password", "list")[0]["app_passwords"]
         assert [(one["id"], one["label"], one["services"]) for one in listed] == [(made["id"], "mail", ["imap"])]
         assert "password" not in json.dumps(listed).replace("app_password", "")
         assert world.outcome("imap", user, made["password"]) == SUCCESS
-        assert otpctl("app-password", "create", "--service", "sshd", stdin=token.code() + "\n", code=1)[0]["error"]
-        assert otpctl("app-password", "revoke", "00000000", stdin=token.code() + "\n", code=1)[0]["error"]
+        assert otpctl("app-password", "revoke", "00000000", code=1)[0]["error"] == "no-such-app-password"
         otpctl("app-password", "revoke", made["id"], stdin=token.code() + "\n")
         assert world.outcome("imap", user, made["password"]) != SUCCESS
         assert otpctl("status", "--user", "root", code=77)[0]["error"] == "not-permitted"
@@ -254,6 +258,18 @@ class TestOtpctl:
         assert "You have a second factor." in seen.screen
         assert "You have 1 app password." in seen.screen
 
+    def test_a_request_that_cannot_be_met_costs_no_code(self, world: World, alice: tuple[str, Token]) -> None:
+        user, token = alice
+        code = token.code()
+        assert call(user, "app-password-create", services="sshd", proof=code)[1]["reason"] == "no-such-service"
+        assert call(user, "app-password-revoke", id="00000000", proof=code)[1]["reason"] == "no-such-app-password"
+        assert world.outcome("anything", user, code) == SUCCESS
+
+    def test_labels_are_no_markup(self, alice: tuple[str, Token]) -> None:
+        create = ("otpctl", "app-password", "create", "--service", "imap", "--json")
+        run(*create, "--user", alice[0], "--label", "[/x] [bold]")
+        assert "[/x] [bold]" in run("otpctl", "app-password", "list", "--user", alice[0])
+
     def test_disable_and_enable(self, world: World, alice: tuple[str, Token]) -> None:
         user, token = alice
         password = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
@@ -270,8 +286,8 @@ class TestOtpctl:
         config = tmp_path / "otpd.toml"
         path = f"/tmp/{alice[0]}.sock"
         config.write_text(f'[sockets]\ncontrol = "{path}"\n')
-        listen = "import socket, sys, time; s = socket.socket(1); s.bind(sys.argv[1]); s.listen()"
-            "; print(flush=True); time.sleep(9)"
+        listen = "import socket, sys, time; s = socket.socket(1); s.bind(sys.argv[1]); s.listen(); print(flush=True)"
+        listen += "; time.sleep(9)"
         with subprocess.Popen(["python3", "-c", listen, path], user=alice[0], stdout=subprocess.PIPE) as impostor:
             assert impostor.stdout
             impostor.stdout.readline()
