@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from otpd import audit
 from otpd.clock import Clock, Deadline
 from otpd.dialogue import Dialogue
 from otpd.errors import ProtocolError
@@ -53,17 +54,12 @@ class Service:
 
     async def auth(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
         """auth.sock: the dialogue, for any user."""
-        try:
-            request = decode_request(frames)
-        except ProtocolError as error:
-            LOG.warning("a message of %s on auth.sock: %s", peer, error)
-            return encode_reply(Error(reason=str(error)))
-        return await self._dialogue(peer, request)
+        return await self._dialogue(peer, frames, own_only=False)
 
     async def control(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
         """control.sock: management, and the dialogue for the peer's own uid."""
         if len(frames) > 1 and frames[1] in _DIALOGUE_VERBS:
-            return await self._own_dialogue(peer, frames)
+            return await self._dialogue(peer, frames, own_only=not peer.is_root)
         started = self.clock.monotonic()
         try:
             verb, body = decode_management(frames)
@@ -78,34 +74,31 @@ class Service:
             return encode_management("error", {"reason": reply.reason, "message": reply.message, **reply.details})
         return encode_management("ok", reply)
 
-    async def _own_dialogue(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
+    async def _dialogue(self, peer: Peer, frames: list[bytes], *, own_only: bool) -> list[bytes]:
+        started = self.clock.monotonic()
         try:
             request = decode_request(frames)
-        except ProtocolError as error:
-            LOG.warning("a message of %s on control.sock: %s", peer, error)
-            return encode_reply(Error(reason=str(error)))
-        if isinstance(request, Begin) and not peer.is_root:
-            name = request.user
-            accounts = self.management.context.accounts
-            own = await self._work(lambda _: _is_own(accounts, name, peer))
-            if not own:
-                LOG.warning("%s may not begin a dialogue for another user", peer)
-                return encode_reply(Done(verdict="refuse"))
-        return await self._dialogue(peer, request)
-
-    async def _dialogue(self, peer: Peer, request: Request) -> list[bytes]:
-        started = self.clock.monotonic()
-        reply: Reply | None = await self._work(lambda deadline: self.dialogue.step(peer, request, deadline))
-        if reply is None:
-            return BUSY_DIALOGUE
-        judged = not isinstance(request, Begin) or request.authtok is not None
-        if judged and not (isinstance(reply, Done) and reply.verdict == "accept"):
-            await self._pad(started)
-        try:
+            reply = await self._work(lambda deadline: self._step(peer, request, deadline, own_only=own_only))
+            if reply is None:
+                return BUSY_DIALOGUE
+            if _judges(request) and not (isinstance(reply, Done) and reply.verdict == "accept"):
+                await self._pad(started)
             return encode_reply(reply)
         except ProtocolError as error:
-            LOG.warning("a request of %s whose answer does not fit a message: %s", peer, error)
-            return encode_reply(Error(reason="the request's fields are too long"))
+            LOG.warning("a request of %s: %s", peer, error)
+            return encode_reply(Error(reason=str(error)))
+
+    def _step(self, peer: Peer, request: Request, deadline: Deadline, *, own_only: bool) -> Reply:
+        if (
+            own_only
+            and isinstance(request, Begin)
+            and not _is_own(self.management.context.accounts, request.user, peer)
+        ):
+            audit.record(
+                "refused", peer=peer, user=request.user, service=request.service, reason="another user's login"
+            )
+            return Done(verdict="refuse")
+        return self.dialogue.step(peer, request, deadline)
 
     async def _work(self, step: Callable[[Deadline], T]) -> T | None:
         """``step`` on a worker, or None when it is not done by the deadline, or broke in a way nobody foresaw."""
@@ -128,6 +121,11 @@ class Service:
 def _unless_late(step: Callable[[Deadline], T], deadline: Deadline) -> T | None:
     # A worker that comes free after the deadline must not spend a code for an answer that nobody awaits.
     return None if deadline.expired() else step(deadline)
+
+
+def _judges(request: Request) -> bool:
+    """Whether the reply says something about what was typed."""
+    return not isinstance(request, Begin) or request.authtok is not None
 
 
 def _is_own(accounts: Accounts, name: str, peer: Peer) -> bool:

@@ -29,6 +29,7 @@ cn: config
 olcDisallows: bind_anon
 olcRequires: authc
 olcThreads: 8
+olcLogLevel: none
 
 dn: cn=module{{0}},cn=config
 objectClass: olcModuleList
