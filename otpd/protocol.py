@@ -24,7 +24,7 @@ MAX_DIALOGUE_BYTES: Final = 2048
 DIALOGUE_SECONDS: Final = 300
 
 VERDICTS: Final = ("accept", "refuse", "exhausted", "unavailable", "ignore")
-FLAGS: Final = ("use-first-pass", "forward-pass")
+FLAGS: Final = ("use-first-pass", "forward-pass", "silent")
 STYLES: Final = ("echo-off", "echo-on")
 
 _FIELD_NAME = re.compile(rb"[a-z][a-z-]*")
@@ -87,6 +87,7 @@ class Begin:
     authtok: Secret | None = None
     use_first_pass: bool = False
     forward_pass: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,7 @@ def decode_request(frames: Sequence[bytes]) -> Request:
                 authtok=_secret(fields, "authtok"),
                 use_first_pass="use-first-pass" in flags,
                 forward_pass="forward-pass" in flags,
+                silent="silent" in flags,
             )
         case "answer":
             return Answer(dialogue=fields["dialogue"][0], text=Secret(fields["text"][0]))
@@ -175,7 +177,8 @@ def encode_request(request: Request) -> list[bytes]:
     """``request`` as frames; raises :class:`ProtocolError` when it goes beyond a limit."""
     match request:
         case Begin():
-            flags = ("use-first-pass",) * request.use_first_pass + ("forward-pass",) * request.forward_pass
+            given = (request.use_first_pass, request.forward_pass, request.silent)
+            flags = tuple(name for name, is_set in zip(FLAGS, given, strict=True) if is_set)
             return _encode(
                 "begin",
                 user=request.user,

@@ -89,14 +89,8 @@ class Service:
             return encode_reply(Error(reason=str(error)))
 
     def _step(self, peer: Peer, request: Request, deadline: Deadline, *, own_only: bool) -> Reply:
-        if (
-            own_only
-            and isinstance(request, Begin)
-            and not _is_own(self.management.context.accounts, request.user, peer)
-        ):
-            audit.record(
-                "refused", peer=peer, user=request.user, service=request.service, reason="another user's login"
-            )
+        if own_only and isinstance(request, Begin) and not _is_own(self.dialogue.accounts, request.user, peer):
+            audit.record("refused", peer=peer, user=request.user, service=request.service, reason="another user")
             return Done(verdict="refuse")
         return self.dialogue.step(peer, request, deadline)
 
