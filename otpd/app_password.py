@@ -6,6 +6,7 @@ is the rest as one number modulo 1021, a prime, so any single wrong symbol and a
 typo before anything is looked up.
 """
 
+import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -49,6 +50,11 @@ def to_text(password: AppPassword) -> Secret:
     body += _check(body)
     groups = [body[at : at + _GROUP] for at in range(0, len(body), _GROUP)]
     return Secret("-".join([PREFIX, *groups]).encode())
+
+
+def digest(password: AppPassword) -> Secret:
+    """What is kept, sealed, to know it again: SHA-256 of the secret, whose 130 bits need neither salt nor slowness."""
+    return Secret(hashlib.sha256(password.secret.reveal()).digest())
 
 
 def looks_like_one(typed: bytes) -> bool:

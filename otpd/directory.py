@@ -62,7 +62,7 @@ class AppPasswordRecord:
     label: str
     services: frozenset[ServiceName]
     created: float
-    verifier: bytes = field(repr=False)
+    sealed_digest: bytes = field(repr=False)
 
 
 class Directory(Protocol):

@@ -7,7 +7,6 @@ ring.
 
 import base64
 import binascii
-import hmac
 import re
 import secrets
 from collections.abc import Mapping
@@ -71,22 +70,6 @@ class KeyRing:
             return Secret(AESGCM(self._key(key_id, purpose)).decrypt(nonce, box, _bound(purpose, place)))
         except (InvalidTag, ValueError):
             raise SealError(f"a sealed {purpose} of {'/'.join(place)} does not open with key {key_id}") from None
-
-    def tag(self, purpose: str, place: tuple[str, ...], value: Secret) -> bytes:
-        """A keyed hash (HMAC-SHA-256) of ``value``, bound as :meth:`seal` binds, in the same form.
-
-        For values with 128 bits of their own only: there is no salt and no slowness.
-        """
-        return self.current.encode() + b"." + base64.b64encode(self._mac(self.current, purpose, place, value))
-
-    def check(self, purpose: str, place: tuple[str, ...], value: Secret, tag: bytes) -> bool:
-        """Whether ``tag`` is that of ``value``, in constant time; raises :class:`SealError` for an unreadable tag."""
-        key_id, expected = self._split(tag)
-        return hmac.compare_digest(self._mac(key_id, purpose, place, value), expected)
-
-    def _mac(self, key_id: str, purpose: str, place: tuple[str, ...], value: Secret) -> bytes:
-        message = _bound(purpose, place) + value.reveal()
-        return hmac.digest(self._key(key_id, purpose), message, "sha256")
 
     def _split(self, value: bytes) -> tuple[str, bytes]:
         raw_id, dot, encoded = value.partition(b".")

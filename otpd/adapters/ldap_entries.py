@@ -30,7 +30,7 @@ ATTRIBUTES: Final = (
     "otpdState",
     "otpdLabel",
     "otpdSealedSeed",
-    "otpdVerifier",
+    "otpdSealedDigest",
     "otpdService",
     "otpdCreated",
 )
@@ -119,7 +119,7 @@ def to_app_password(dn: str, entry: Entry) -> AppPasswordRecord:
         label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
         services=frozenset(ServiceName(service) for service in services),
         created=_one(dn, entry, "otpdCreated", _time),
-        verifier=_one(dn, entry, "otpdVerifier", bytes),
+        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
     )
 
 
@@ -128,7 +128,7 @@ def from_app_password(record: AppPasswordRecord) -> dict[str, Any]:
     return {
         "objectClass": ["otpdAppPassword"],
         "otpdId": record.id,
-        "otpdVerifier": record.verifier,
+        "otpdSealedDigest": record.sealed_digest,
         "otpdService": sorted(record.services),
         "otpdCreated": from_time(record.created),
         **({"otpdLabel": record.label} if record.label else {}),

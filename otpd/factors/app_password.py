@@ -6,7 +6,7 @@ from otpd import app_password
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.policy import ProofName
 
-VERIFIER_PURPOSE = "app password"
+DIGEST_PURPOSE = "app password"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class AppPasswordFactor:
             return Outcome(Reason.NO_SUCH_APP_PASSWORD)
         if user.state == "disabled":
             return Outcome(Reason.DISABLED)
-        if not parts.keys.check(VERIFIER_PURPOSE, (attempt.user, offered.id), offered.secret, record.verifier):
+        digest = parts.keys.open(DIGEST_PURPOSE, (attempt.user, offered.id), record.sealed_digest)
+        if digest != app_password.digest(offered):  # Secret compares in constant time
             return Outcome(Reason.WRONG_APP_PASSWORD)
         if attempt.service not in record.services:
             return Outcome(Reason.OTHER_SERVICE, detail=f"app password {record.id}")

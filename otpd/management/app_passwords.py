@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from otpd import app_password, audit
 from otpd.directory import AppPasswordRecord
-from otpd.factors.app_password import VERIFIER_PURPOSE
+from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.values import EntryId, ServiceName
 
@@ -31,7 +31,7 @@ def create(context: Context, call: Call) -> dict[str, Any] | Refused:
         label=call.fields.get("label", ""),
         services=services,
         created=context.parts.clock.wall(),
-        verifier=context.parts.keys.tag(VERIFIER_PURPOSE, (call.user, made.id), made.secret),
+        sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), app_password.digest(made)),
     )
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_app_password(call.user, record, call.deadline):
