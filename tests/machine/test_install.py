@@ -1,0 +1,460 @@
+"""otpd on whole machines, as its README says, from ``make install`` to ``make uninstall``; the tests run in order."""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import pytest
+from machine.machine import SOURCE, Machine, booted
+from rig.host import LDAPI, Token
+from rig.people import Answer, Seen
+
+# What an administrator types, in the unpacked source, as root. The README quotes it.
+INSTALL: Final = """\
+make install
+systemd-sysusers otpd.conf
+systemd-tmpfiles --create otpd.conf
+systemctl daemon-reload
+otpctl directory init
+otpctl keys init
+systemctl enable --now otpd-directory otpd
+"""
+# The door of ssh: password, then code. With a root session left open until a login has worked.
+SSH: Final = """\
+cp /usr/local/share/doc/otpd/examples/otpd.conf /etc/ssh/sshd_config.d/otpd.conf
+sed -i -e '/^@include common-auth/{r /usr/local/share/doc/otpd/examples/sshd.example' -e 'd}' /etc/pam.d/sshd
+systemctl reload ssh
+"""
+# The door of a mail server.
+IMAP: Final = """\
+cp /usr/local/share/doc/otpd/examples/imap.example /etc/pam.d/imap
+"""
+# The doors are opened first, or nobody gets in afterwards.
+UNINSTALL: Final = """\
+rm /etc/ssh/sshd_config.d/otpd.conf
+sed -i -e 's/^auth .*pam_unix.so$/@include common-auth/' -e '/pam_otpd.so/d' /etc/pam.d/sshd
+systemctl reload ssh
+systemctl disable --now otpd otpd-auth.socket otpd-control.socket otpd-password.socket otpd-directory
+make uninstall
+systemctl daemon-reload
+"""
+
+PREFIX: Final = {"bookworm": "/usr/local", "trixie": "/usr"}
+UNITS: Final = ("otpd.service", "otpd-directory.service", "otpd-password.service")
+SOCKETS: Final = ("otpd-auth.socket", "otpd-control.socket", "otpd-password.socket")
+MODULE_SECONDS: Final = 10  # timeout= of pam_otpd.so
+PASSWORD: Final = "correct horse battery staple"
+SETTINGS: Final = "/etc/otpd/otpd.toml"
+DROP_IN: Final = "/etc/systemd/system/otpd.service.d/test.conf"
+FILES: Final = "find /usr /etc /var/lib -xdev ! -type d | sort"
+CONNECT: Final = """\
+import socket, sys
+kind = socket.SOCK_SEQPACKET if "password" in sys.argv[1] else socket.SOCK_STREAM
+try:
+    socket.socket(socket.AF_UNIX, kind).connect(sys.argv[1])
+except OSError as error:
+    print(type(error).__name__)
+else:
+    print("connected")
+"""
+
+
+@dataclass
+class World:
+    """A machine with otpd, and alice, who has enrolled; what must never be in a log."""
+
+    machine: Machine
+    before: set[str]
+    token: Token = field(default_factory=lambda: Token(""))
+    secrets: set[str] = field(default_factory=lambda: {PASSWORD})
+
+    @property
+    def prefix(self) -> str:
+        return PREFIX[self.machine.suite]
+
+    def administer(self, lines: str) -> str:
+        """Type ``lines``, with the PREFIX of this machine."""
+        if self.prefix != "/usr/local":
+            lines = lines.replace("/usr/local", self.prefix)
+            lines = re.sub(r"^(make .*)$", rf"\1 PREFIX={self.prefix}", lines, flags=re.MULTILINE)
+        return self.machine.shell(f"cd {SOURCE}\n{lines}")
+
+    def code(self) -> str:
+        """The code that alice's app shows now; as often as it is asked for, the directory forgets that it was used."""
+        ldap = ["-o", "ldif-wrap=no", "-Q", "-Y", "EXTERNAL", "-H", LDAPI]
+        found = self.machine.run(
+            "ldapsearch", *ldap, "-LLL", "-b", "ou=otpd", "(objectClass=otpdToken)", "dn", user="otpd"
+        )
+        for dn in found.split("\n\n"):
+            if dn.strip():
+                change = f"{dn.strip()}\nchangetype: modify\nreplace: oathTOTPLastTimeStep\noathTOTPLastTimeStep: 0\n"
+                self.machine.run("ldapmodify", *ldap, user="otpd", stdin=change)
+        self.token.last_step = 0
+        return self.shown_code()
+
+    def shown_code(self) -> str:
+        """A code that alice's app has not yet shown."""
+        code = self.token.code()
+        self.secrets.add(code)
+        return code
+
+    def ssh(self, answers: Sequence[Answer], user: str = "alice") -> Seen:
+        """Log in over ssh; whatever is asked after ``answers`` is answered with nothing, so that ssh ends by itself."""
+        options = (
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "LogLevel=ERROR",
+            "NumberOfPasswordPrompts=1",
+        )
+        flags = [flag for option in options for flag in ("-o", option)]
+        command = ["ssh", "-F", "none", *flags, f"{user}@127.0.0.1", "echo let in"]
+        return self.machine.talk(command, [*answers, *[""] * 4])
+
+    def login(self) -> None:
+        """Alice gets in with her password and a code."""
+        seen = self.ssh([PASSWORD, self.code()])
+        assert "let in" in seen.screen, (seen, self.machine.journal("--lines=40"))
+        assert len(seen.prompts) == 2
+
+    def refused(self, code: str) -> float:
+        """Alice does not get in, with the right password and ``code``, a right one; seconds that it took."""
+        started = time.monotonic()
+        seen = self.ssh([PASSWORD, code])
+        seconds = time.monotonic() - started
+        assert "let in" not in seen.screen
+        assert "Permission denied" in seen.screen
+        return seconds
+
+    def imap(self, password: str) -> Seen:
+        return self.machine.talk(["pamtester", "imap", "alice", "authenticate", "acct_mgmt"], [password])
+
+    def enroll(self, user: str, password: str) -> tuple[Token, dict[str, str]]:
+        """The user enrols, with the account password; the token, and otpctl's last answer."""
+        with self.machine.start("otpctl", "enroll", "--json", user=user) as process:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write(f"{password}\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            if "secret" not in answer:
+                process.communicate(timeout=20)
+                return Token(""), answer
+            token = Token(answer["secret"])
+            output, _ = process.communicate(f"{token.code()}\n", timeout=20)
+        return token, json.loads(output)
+
+    def pid(self, unit: str = "otpd") -> int:
+        return int(self.property(unit, "MainPID"))
+
+    def property(self, unit: str, name: str) -> str:
+        return self.machine.run("systemctl", "show", "--property", name, "--value", unit).strip()
+
+    def state(self, unit: str) -> str:
+        return self.property(unit, "ActiveState")
+
+    def wait_for(self, unit: str, state: str, seconds: float = 20) -> None:
+        until = time.monotonic() + seconds
+        while self.state(unit) != state:
+            assert time.monotonic() < until, self.machine.run("systemctl", "status", unit, check=False)
+            time.sleep(0.05)
+
+    def wait_for_another(self, pid: int, seconds: float = 20) -> None:
+        """Until otpd runs, as another process than ``pid``."""
+        until = time.monotonic() + seconds
+        while self.pid() in (0, pid) or self.state("otpd") != "active":
+            assert time.monotonic() < until, self.machine.journal("-u", "otpd")
+            time.sleep(0.05)
+
+
+@contextmanager
+def mended_at_the_end(world: World) -> Iterator[None]:
+    """What is done to otpd's files in between is undone, as an administrator would."""
+    world.machine.shell("rm -rf /root/kept && cp -a /etc/otpd /root/kept")
+    try:
+        yield
+    finally:
+        world.machine.shell("cp -a /root/kept/* /etc/otpd && systemctl restart otpd")
+
+
+@pytest.fixture(scope="module", params=list(PREFIX))
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    with booted(request.param) as machine:
+        machine.run("useradd", "--create-home", "--shell", "/bin/bash", "alice")
+        machine.run("useradd", "--create-home", "--shell", "/bin/bash", "bob")
+        machine.run("chpasswd", stdin=f"alice:{PASSWORD}\nbob:{PASSWORD}\n")
+        machine.copy_source()
+        world = World(machine, before=set(machine.shell(FILES).splitlines()))
+        world.administer(INSTALL)
+        world.administer(SSH)
+        world.administer(IMAP)
+        yield world
+
+
+def test_everything_runs_and_is_enabled(world: World) -> None:
+    for unit in ("otpd.service", "otpd-directory.service", *SOCKETS):
+        assert world.state(unit) == "active"
+        assert world.property(unit, "UnitFileState") == "enabled"
+    assert world.state("otpd-closed.target") == "inactive"
+    assert world.property("otpd", "NRestarts") == "0"
+    assert world.property("otpd", "FragmentPath") == f"{world.prefix}/lib/systemd/system/otpd.service"
+
+
+def test_a_wrong_account_password_enrolls_nobody(world: World) -> None:
+    _, answer = world.enroll("bob", "a wrong password")
+    assert answer["error"] == "proof-refused"
+
+
+def test_a_user_enrolls_with_the_account_password(world: World) -> None:
+    world.token, answer = world.enroll("alice", PASSWORD)
+    world.secrets.add(world.token.secret)
+    assert answer["user"] == "alice"
+    # The code that confirmed is used up; the next one opens the door.
+    assert "let in" not in world.ssh([PASSWORD, world.token.at(world.token.last_step)]).screen
+    assert "let in" in world.ssh([PASSWORD, world.shown_code()]).screen
+
+
+def test_ssh_takes_password_and_code_and_nothing_less(world: World) -> None:
+    world.login()
+    assert "let in" not in world.ssh([PASSWORD, world.token.wrong()]).screen
+    assert "let in" not in world.ssh(["a wrong password", world.code()]).screen
+    assert "let in" not in world.ssh([PASSWORD, ""]).screen
+    world.login()
+
+
+@pytest.mark.parametrize("how", ["systemctl restart otpd", "systemctl kill --signal=KILL otpd"])
+def test_a_login_outlives_a_restart_of_otpd(world: World, how: str) -> None:
+    pid = world.pid()
+
+    def code(_screen: str) -> str:
+        world.machine.shell(how)
+        return world.code()
+
+    seen = world.ssh([PASSWORD, code])
+    assert "let in" in seen.screen, world.machine.journal("-u", "otpd")
+    assert len(seen.prompts) == 2
+    world.wait_for_another(pid)
+
+
+def test_a_stopped_otpd_starts_when_it_is_asked(world: World) -> None:
+    world.machine.run("systemctl", "stop", "otpd")
+    assert world.state("otpd-auth.socket") == "active"
+    seen = world.ssh([PASSWORD, lambda _screen: world.code()])
+    assert "let in" in seen.screen
+    assert world.state("otpd") == "active"
+
+
+def test_crashes_close_no_door(world: World) -> None:
+    for _ in range(8):
+        pid = world.pid()
+        world.machine.run("systemctl", "kill", "--signal=KILL", "otpd")
+        world.wait_for_another(pid)
+    assert world.state("otpd-auth.socket") == "active"
+    world.login()
+
+
+def test_without_directory_logins_are_refused_in_time(world: World) -> None:
+    code = world.code()
+    world.machine.run("systemctl", "stop", "otpd-directory")
+    assert world.refused(code) < MODULE_SECONDS
+    world.machine.run("systemctl", "start", "otpd-directory")
+    world.login()
+
+
+def test_a_killed_directory_comes_back(world: World) -> None:
+    pid = world.pid("otpd-directory")
+    world.machine.run("systemctl", "kill", "--signal=KILL", "otpd-directory")
+    world.wait_for("otpd-directory", "active")
+    assert world.pid("otpd-directory") != pid
+    world.login()
+
+
+def test_the_daemon_holds_no_power(world: World) -> None:
+    for unit, user in (("otpd", "otpd"), ("otpd-directory", "otpd-directory")):
+        status = dict(line.split(":", 1) for line in world.machine.read(f"/proc/{world.pid(unit)}/status").splitlines())
+        uid = world.machine.run("id", "-u", user).strip()
+        assert status["Uid"].split() == [uid] * 4
+        assert {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {
+            "CapInh": 0,
+            "CapPrm": 0,
+            "CapEff": 0,
+            "CapBnd": 0,
+            "CapAmb": 0,
+        }
+        assert status["NoNewPrivs"].strip() == "1"
+        assert status["Seccomp"].strip() == "2"
+
+
+def test_nothing_but_the_password_check_runs_as_root(world: World) -> None:
+    world.enroll("bob", "a wrong password")  # so that it runs
+    found = world.machine.run("ps", "-e", "-o", "user:20=,unit=")
+    ours = {tuple(line.split()) for line in found.splitlines() if "otpd" in line}
+    assert ours == {
+        ("otpd", "otpd.service"),
+        ("otpd-directory", "otpd-directory.service"),
+        ("root", "otpd-password.service"),
+    }
+
+
+def test_sockets_and_secrets_belong_to_whom_they_should(world: World) -> None:
+    paths = (
+        "/run/otpd /run/otpd/*.sock /run/otpd-directory /var/lib/otpd-directory /var/lib/otpd-directory/* /etc/otpd/*"
+    )
+    found = world.machine.shell(f"stat --format '%A %U:%G %n' {paths}").splitlines()
+    assert found == [
+        "drwxr-xr-x root:root /run/otpd",
+        "srw-rw---- root:otpd /run/otpd/auth.sock",
+        "srw-rw-rw- root:otpd /run/otpd/control.sock",
+        "srw------- otpd:otpd /run/otpd/password.sock",
+        "drwxr-x--- otpd-directory:otpd-directory /run/otpd-directory",
+        "drwxr-x--- otpd-directory:otpd-directory /var/lib/otpd-directory",
+        "drwx------ otpd-directory:otpd-directory /var/lib/otpd-directory/data",
+        "drwx------ otpd-directory:otpd-directory /var/lib/otpd-directory/slapd.d",
+        "-rw------- root:root /etc/otpd/keyring",
+        "-rw-r--r-- root:root /etc/otpd/otpd.toml",
+        "drwxr-xr-x root:root /etc/otpd/schema",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "users"),
+    [
+        ("/run/otpd/auth.sock", {"otpd"}),
+        ("/run/otpd/control.sock", {"alice", "otpd", "otpd-directory"}),
+        ("/run/otpd/password.sock", {"otpd"}),
+        ("/run/otpd-directory/ldapi", {"otpd", "otpd-directory"}),
+    ],
+)
+def test_who_may_connect(world: World, path: str, users: set[str]) -> None:
+    for user in ("alice", "otpd", "otpd-directory"):
+        answer = world.machine.run("python3", "-c", CONNECT, path, user=user).strip()
+        assert answer == ("connected" if user in users else "PermissionError"), (path, user)
+
+
+def test_a_daemon_that_hangs_is_replaced(world: World) -> None:
+    world.machine.write(DROP_IN, "[Service]\nWatchdogSec=2\n")
+    world.machine.shell("systemctl daemon-reload && systemctl restart otpd")
+    pid = world.pid()
+    world.machine.run("kill", "-STOP", str(pid))
+    world.wait_for_another(pid)
+    assert "Watchdog timeout" in world.machine.journal("-u", "otpd")
+    world.machine.shell(f"rm {DROP_IN} && systemctl daemon-reload && systemctl restart otpd")
+    world.login()
+
+
+# As measured, with systemd 252 and with 257.
+@pytest.mark.parametrize(
+    ("unit", "most"), [("otpd.service", 1.4), ("otpd-directory.service", 0.4), ("otpd-password.service", 2.3)]
+)
+def test_exposure(world: World, unit: str, most: float) -> None:
+    told = world.machine.run("systemd-analyze", "security", "--no-pager", unit)
+    exposure = re.search(r"exposure level for \S+: ([0-9.]+)", told)
+    assert exposure
+    assert float(exposure[1]) <= most, "\n".join(line for line in told.splitlines() if "✗" in line)
+
+
+def test_systemd_has_nothing_to_say_about_the_units(world: World) -> None:
+    units = f"{world.prefix}/lib/systemd/system/otpd*"
+    assert world.machine.shell(f"systemd-analyze verify --man=no {units} 2>&1") == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("printf '[totp]\\nwindow = 1\\nissuer = 7\\n' >/etc/otpd/otpd.toml", ("totp.window: ", "totp.issuer: ")),
+        ("mv /etc/otpd/keyring /root/keyring", ("holds no key; make one with: otpctl keys init",)),
+        ("echo nonsense >/etc/otpd/keyring", ("line 1: expected",)),
+    ],
+)
+def test_with_a_fault_logins_are_refused_at_once_until_it_is_mended(
+    world: World, fault: str, told: tuple[str, ...]
+) -> None:
+    code = world.code()
+    with mended_at_the_end(world):
+        world.machine.shell(fault)
+        world.machine.run("systemctl", "restart", "otpd", check=False)
+        assert world.state("otpd") == "failed"
+        assert world.property("otpd", "ExecMainStatus") == "78"
+        journal = world.machine.journal("-u", "otpd", "--lines=20")
+        assert all(sentence in journal for sentence in told), journal
+        world.wait_for("otpd-closed.target", "active")
+        world.wait_for("otpd-auth.socket", "inactive")
+        # There is nobody to wait for; what it takes is the pause that pam_unix asks for, one to three seconds.
+        assert world.refused(code) < 5
+    assert world.state("otpd-closed.target") == "inactive"
+    world.login()
+
+
+def test_a_fault_that_is_found_by_a_login_refuses_it_in_time(world: World) -> None:
+    code = world.code()
+    with mended_at_the_end(world):
+        world.machine.shell(f"systemctl stop otpd; echo nonsense >{SETTINGS}")
+        assert world.refused(code) < 5
+        assert world.state("otpd-auth.socket") == "inactive"
+    world.login()
+
+
+def test_a_daemon_that_cannot_start_is_tried_until_it_can(world: World) -> None:
+    code, program = world.code(), f"{world.prefix}/lib/otpd/otpd"
+    world.machine.shell(f"mv {program} {program}.away; systemctl kill --signal=KILL otpd")
+    # Nobody says that otpd will not come: the module's patience, and the pause of pam_unix.
+    assert world.refused(code) < MODULE_SECONDS + 4
+    world.machine.shell(f"mv {program}.away {program}")
+    world.wait_for("otpd", "active")
+    world.login()
+
+
+def test_the_key_ring_may_be_encrypted(world: World) -> None:
+    world.machine.shell("systemd-creds encrypt --with-key=host --name=keyring /etc/otpd/keyring /etc/otpd/keyring.cred")
+    world.machine.write(DROP_IN, "[Service]\nLoadCredential=\nLoadCredentialEncrypted=keyring:/etc/otpd/keyring.cred\n")
+    with mended_at_the_end(world):
+        world.machine.shell("rm /etc/otpd/keyring && systemctl daemon-reload && systemctl restart otpd")
+        world.login()
+    world.machine.shell(f"rm {DROP_IN} /etc/otpd/keyring.cred && systemctl daemon-reload && systemctl restart otpd")
+    world.login()
+
+
+def test_an_app_password_opens_its_service_until_it_is_revoked(world: World) -> None:
+    made = world.machine.run(
+        "otpctl", "app-password", "create", "--service", "imap", "--json", user="alice", stdin=f"{world.code()}\n"
+    )
+    password, app_id = json.loads(made)["password"], json.loads(made)["id"]
+    world.secrets |= {password, password.replace("-", "")}
+    assert world.imap(password).succeeded
+    assert world.imap(password.replace("-", "").upper()).succeeded
+    assert not world.imap(world.code()).succeeded
+    assert "let in" not in world.ssh([PASSWORD, password]).screen
+    world.machine.run("otpctl", "app-password", "revoke", app_id, user="alice", stdin=f"{world.code()}\n")
+    assert not world.imap(password).succeeded
+
+
+def test_a_rebooted_machine_lets_in_as_before(world: World) -> None:
+    world.machine.reboot()
+    assert world.machine.run("systemctl", "is-system-running", check=False).strip() == "running"
+    world.login()
+
+
+def test_the_journal_tells_who_and_never_what(world: World) -> None:
+    decided = [json.loads(line) for line in world.machine.journal("OTPD_USER=alice", "--output=json").splitlines()]
+    accepted = [one for one in decided if one.get("OTPD_REASON") == "accepted" and one.get("OTPD_SERVICE") == "sshd"]
+    assert accepted
+    assert {one["_SYSTEMD_UNIT"] for one in decided} == {"otpd.service"}
+    journal = world.machine.journal()
+    assert "pam_otpd(sshd:auth)" in journal
+    # A code is six digits: alone, and not as part of some longer number.
+    for secret in world.secrets:
+        assert not re.search(rf"(?<![0-9A-Za-z.]){re.escape(secret)}(?![0-9A-Za-z])", journal), secret
+
+
+def test_uninstall_leaves_settings_and_data_alone(world: World) -> None:
+    world.administer(UNINSTALL)
+    left = set(world.machine.shell(FILES).splitlines()) - world.before
+    made_by_others = ("/etc/otpd/", "/var/lib/otpd-directory/", "/var/lib/systemd/", "/etc/pam.d/imap")
+    assert [path for path in sorted(left) if not path.startswith(made_by_others)] == []
+    assert world.machine.shell("ls /etc/otpd").split() == ["keyring", "otpd.toml", "schema"]
+    assert world.machine.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "otpd*") == ""
+    assert world.machine.shell("ls /run/otpd") == ""
+    assert "let in" in world.ssh([PASSWORD]).screen
