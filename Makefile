@@ -55,6 +55,7 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 	install -d $(DESTDIR)$(UNITDIR)
 	set -e; for unit in $(UNITS); do \
 	  sed -e 's,/usr/sbin/otpd,$(SBINDIR)/otpd,' -e '$(UNITS_LACK)' "$$unit" > "$(DESTDIR)$(UNITDIR)/$${unit##*/}"; done
+	sed -f systemd/otpd-control.sed $(DESTDIR)$(UNITDIR)/otpd.service > $(DESTDIR)$(UNITDIR)/otpd-control.service
 	install -D -m 0644 systemd/otpd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf
 	install -D -m 0644 systemd/otpd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
 	install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/otpd/schema conf/otpd.ldif conf/otpd.schema
@@ -68,7 +69,7 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 
 uninstall: ## remove what install put there; /etc/otpd and the directory's data stay
 	rm -f $(DESTDIR)$(PAMDIR)/pam_otpd.so $(DESTDIR)$(SBINDIR)/otpd $(DESTDIR)$(SBINDIR)/otpd-password
-	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)))
+	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)) otpd-control.service)
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
 	rm -rf $(DESTDIR)$(PYTHONDIR) $(DESTDIR)$(DOCDIR)
 	set -e; for page in docs/man/*.[1-8]; do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done

@@ -14,8 +14,9 @@ from typing import Final
 from otpd import __version__
 from otpd.adapters import config, process, systemd
 from otpd.adapters.config import Config
-from otpd.adapters.key_file import read_key_ring
+from otpd.adapters.key_file import read_key_ring, read_secret
 from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
@@ -31,6 +32,7 @@ from otpd.ticket import Tickets
 
 LOG: Final = logging.getLogger("otpd")
 _CREDENTIAL: Final = "keyring"
+_BIND_CREDENTIAL: Final = "bind-password"
 SOCKETS: Final = ("auth", "control")
 _MEMORY_BYTES: Final = 512 * 2**20
 _AUTH_MODE: Final = 0o660
@@ -41,7 +43,7 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     """The service that ``settings`` describe."""
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
     parts = Parts(
-        directory=LdapDirectory(settings.directory.uri, settings.directory.base_dn),
+        directory=LdapDirectory(Connections(_servers(settings), clock), settings.directory.base_dn),
         keys=keys,
         clock=clock,
         check_password=PasswordClient(Path(settings.password.socket)),
@@ -54,6 +56,23 @@ def compose(settings: Config, keys: KeyRing) -> Service:
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
         clock=clock,
         deadline_seconds=settings.daemon.deadline_seconds,
+    )
+
+
+def _servers(settings: Config) -> Servers:
+    table = settings.directory
+    password = None
+    if table.bind_password_file:
+        given = systemd.credential(_BIND_CREDENTIAL)
+        password = read_secret(given or Path(table.bind_password_file), trusted=given is not None)
+    return Servers(
+        uris=table.uris,
+        provider=table.provider or table.uris[0],
+        bind_dn=table.bind_dn,
+        bind_password=password,
+        ca_file=table.ca_file or None,
+        cert_file=table.cert_file or None,
+        key_file=table.key_file or None,
     )
 
 

@@ -43,7 +43,7 @@ class Guesses:
         for _ in range(_RACES):
             if self.directory.set_failures(user.name, known, known + 1, self.clock.wall(), deadline):
                 return
-            current = self.directory.user(user.name, deadline)
+            current = self.directory.user(user.name, deadline, fresh=True)
             if current is None:
                 return
             known = current.failures

@@ -57,11 +57,29 @@ def _proofs(value: object) -> tuple[ProofName, ...]:
     return tuple(_one_of(PROOFS)(item) for item in value)
 
 
+def _list_of(check: Check) -> Check:
+    def check_list(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"expected a list, got {_shown(value)}")
+        return tuple(check(item) for item in value)
+
+    return check_list
+
+
+def _or_empty(check: Check) -> Check:
+    return lambda value: value if value == "" else check(value)
+
+
 Text = Annotated[str, _matching(r"[^\0\n]{1,256}", "a string of 1 to 256 characters")]
 AbsolutePath = Annotated[str, _matching(r"/[^\0\n]*", "an absolute path")]
-LdapiUri = Annotated[
-    str, _matching(r"ldapi://[A-Za-z0-9%._~-]+/?", "ldapi:// and the socket's path with each / written as %2F")
+DirectoryUri = Annotated[
+    str,
+    _matching(
+        r"ldapi://[A-Za-z0-9%._~-]+/?|ldaps?://[A-Za-z0-9.\-\[\]:]+/?",
+        "ldapi:// with the socket's path, each / written as %2F, or ldaps:// or ldap:// with a host",
+    ),
 ]
+OptionalPath = Annotated[str, _matching(r"(/[^\0\n]*)?", "an absolute path, or nothing")]
 LogLevel = Annotated[str, _one_of(("debug", "info", "warning"))]
 
 
@@ -77,8 +95,21 @@ class SocketsTable:
 class DirectoryTable:
     """``[directory]``: where tokens and app passwords are kept."""
 
-    uri: LdapiUri = "ldapi://%2Frun%2Fotpd-directory%2Fldapi"
+    uris: Annotated[tuple[str, ...], _list_of(get_args(DirectoryUri)[1])] = ("ldapi://%2Frun%2Fotpd-directory%2Fldapi",)
+    provider: Annotated[str, _or_empty(get_args(DirectoryUri)[1])] = ""
     base_dn: Text = "ou=otpd"
+    bind_dn: Annotated[str, _or_empty(get_args(Text)[1])] = ""
+    bind_password_file: OptionalPath = ""
+    ca_file: OptionalPath = ""
+    cert_file: OptionalPath = ""
+    key_file: OptionalPath = ""
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot prove who otpd is."""
+        if bool(self.bind_dn) != bool(self.bind_password_file):
+            raise ValueError("bind_dn and bind_password_file go together; without them, SASL EXTERNAL is used")
+        if bool(self.cert_file) != bool(self.key_file):
+            raise ValueError("cert_file and key_file go together")
 
 
 @attrs.frozen

@@ -72,7 +72,7 @@ def _spend(user: User, token: Token, step: TimeStep, parts: Parts, deadline: Dea
     while current is not None and current.state == "active" and step > current.last_step:
         if parts.directory.spend_step(user.name, current, step, deadline):
             return True
-        fresh = parts.directory.user(user.name, deadline)
+        fresh = parts.directory.user(user.name, deadline, fresh=True)
         usable = fresh.usable_tokens if fresh else ()
         current = next((other for other in usable if other.id == token.id), None)
     return False

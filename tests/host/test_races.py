@@ -10,6 +10,7 @@ from rig.host import LDAPI, Token
 from rig.people import _become
 
 from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.clock import Deadline, SystemClock
 from otpd.values import TimeStep, UserName
 
@@ -54,7 +55,8 @@ def _spend(
     barrier: "multiprocessing.synchronize.Barrier", user: str, rounds: int, wins: "multiprocessing.Queue[int]"
 ) -> None:
     _become("otpd")
-    clock, directory, won = SystemClock(), LdapDirectory(LDAPI, "ou=otpd"), 0
+    clock = SystemClock()
+    directory, won = LdapDirectory(Connections(Servers((LDAPI,), LDAPI), clock), "ou=otpd"), 0
     for number in range(1, rounds + 1):
         found = directory.user(UserName(user), Deadline.after(clock, 10))
         assert found

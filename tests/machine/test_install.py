@@ -198,7 +198,8 @@ def test_everything_runs_and_is_enabled(world: World) -> None:
     for unit in ("otpd.service", "otpd-directory.service", *SOCKETS):
         assert world.state(unit) == "active"
         assert world.property(unit, "UnitFileState") == "enabled"
-    assert world.state("otpd-closed.target") == "inactive"
+    assert world.state("otpd-control.service") == "active"
+    assert world.state("otpd-closed@auth.target") == "inactive"
     assert world.property("otpd", "NRestarts") == "0"
     assert world.property("otpd", "FragmentPath") == f"{world.prefix}/lib/systemd/system/otpd.service"
 
@@ -273,7 +274,8 @@ def test_a_killed_directory_comes_back(world: World) -> None:
 
 
 def test_the_daemon_holds_no_power(world: World) -> None:
-    for unit, user in (("otpd", "otpd"), ("otpd-directory", "otpd-directory")):
+    units = {"otpd": "otpd", "otpd-control": "otpd", "otpd-directory": "otpd-directory"}
+    for unit, user in units.items():
         status = dict(line.split(":", 1) for line in world.machine.read(f"/proc/{world.pid(unit)}/status").splitlines())
         uid = world.machine.run("id", "-u", user).strip()
         assert status["Uid"].split() == [uid] * 4
@@ -294,6 +296,7 @@ def test_nothing_but_the_password_check_runs_as_root(world: World) -> None:
     ours = {tuple(line.split()) for line in found.splitlines() if "otpd" in line}
     assert ours == {
         ("otpd", "otpd.service"),
+        ("otpd", "otpd-control.service"),
         ("otpd-directory", "otpd-directory.service"),
         ("root", "otpd-password.service"),
     }
@@ -347,7 +350,13 @@ def test_a_daemon_that_hangs_is_replaced(world: World) -> None:
 
 # As measured, with systemd 252 and with 257.
 @pytest.mark.parametrize(
-    ("unit", "most"), [("otpd.service", 1.4), ("otpd-directory.service", 0.4), ("otpd-password.service", 2.3)]
+    ("unit", "most"),
+    [
+        ("otpd.service", 1.4),
+        ("otpd-control.service", 1.4),
+        ("otpd-directory.service", 0.4),
+        ("otpd-password.service", 2.3),
+    ],
 )
 def test_exposure(world: World, unit: str, most: float) -> None:
     told = world.machine.run("systemd-analyze", "security", "--no-pager", unit)
@@ -380,11 +389,11 @@ def test_with_a_fault_logins_are_refused_at_once_until_it_is_mended(
         assert world.property("otpd", "ExecMainStatus") == "78"
         journal = world.machine.journal("-u", "otpd", "--lines=20")
         assert all(sentence in journal for sentence in told), journal
-        world.wait_for("otpd-closed.target", "active")
+        world.wait_for("otpd-closed@auth.target", "active")
         world.wait_for("otpd-auth.socket", "inactive")
         # There is nobody to wait for; what it takes is the pause that pam_unix asks for, one to three seconds.
         assert world.refused(code) < 5
-    assert world.state("otpd-closed.target") == "inactive"
+    assert world.state("otpd-closed@auth.target") == "inactive"
     world.login()
 
 
@@ -409,11 +418,16 @@ def test_a_daemon_that_cannot_start_is_tried_until_it_can(world: World) -> None:
 
 def test_the_key_ring_may_be_encrypted(world: World) -> None:
     world.machine.shell("systemd-creds encrypt --with-key=host --name=keyring /etc/otpd/keyring /etc/otpd/keyring.cred")
-    world.machine.write(DROP_IN, "[Service]\nLoadCredential=\nLoadCredentialEncrypted=keyring:/etc/otpd/keyring.cred\n")
+    drop_ins = (DROP_IN, DROP_IN.replace("otpd.service.d", "otpd-control.service.d"))
+    for drop_in in drop_ins:
+        encrypted = "LoadCredentialEncrypted=keyring:/etc/otpd/keyring.cred"
+        world.machine.write(drop_in, f"[Service]\nLoadCredential=\n{encrypted}\n")
     with mended_at_the_end(world):
         world.machine.shell("rm /etc/otpd/keyring && systemctl daemon-reload && systemctl restart otpd")
         world.login()
-    world.machine.shell(f"rm {DROP_IN} /etc/otpd/keyring.cred && systemctl daemon-reload && systemctl restart otpd")
+        world.code()
+    away = f"rm {' '.join(drop_ins)} /etc/otpd/keyring.cred"
+    world.machine.shell(f"{away} && systemctl daemon-reload && systemctl restart otpd")
     world.login()
 
 
@@ -441,7 +455,7 @@ def test_the_journal_tells_who_and_never_what(world: World) -> None:
     decided = [json.loads(line) for line in world.machine.journal("OTPD_USER=alice", "--output=json").splitlines()]
     accepted = [one for one in decided if one.get("OTPD_REASON") == "accepted" and one.get("OTPD_SERVICE") == "sshd"]
     assert accepted
-    assert {one["_SYSTEMD_UNIT"] for one in decided} == {"otpd.service"}
+    assert {one["_SYSTEMD_UNIT"] for one in decided} == {"otpd.service", "otpd-control.service"}
     journal = world.machine.journal()
     assert "pam_otpd(sshd:auth)" in journal
     # A code is six digits: alone, and not as part of some longer number.

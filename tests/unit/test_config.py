@@ -31,7 +31,7 @@ workers = 0
 deadline_seconds = "5"
 log_level = "loud"
 [directory]
-uri = "ldap://example.org"
+uris = ["http://example.org"]
 [totp]
 window_steps = true
 issuer = "a:b"
@@ -63,7 +63,7 @@ def test_every_fault_is_reported_at_once_with_file_and_key() -> None:
         "daemon.workers",
         "daemon.deadline_seconds",
         "daemon.log_level",
-        "directory.uri",
+        "directory.uris",
         "totp.window_steps",
         "totp.issuer",
         "service.x",

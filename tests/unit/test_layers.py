@@ -69,7 +69,7 @@ def test_one_importer_each() -> None:
         for other in imports(tree):
             users.get(other.split(".")[0], set()).add(name)
     assert users == {
-        "ldap3": {"otpd.adapters.ldap"},
+        "ldap3": {"otpd.adapters.ldap", "otpd.adapters.ldap_connections"},
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},
         "systemd": {"otpd.adapters.systemd"},
         "pam": {"otpd.password_helper"},
