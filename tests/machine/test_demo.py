@@ -21,7 +21,7 @@ PROMISED = (
     "otpd stopped",
 )
 FILES = r"find / -xdev -not -path '/proc*' -not -path '/root/.*' -printf '%p %s %T@\n' | sort"
-COMMAND = f"trap : INT; {FILES} >/dev/shm/before; make demo KEEP=1; echo ended with $?; {FILES} | diff /dev/shm/before - && echo clean"
+COMMAND = f"trap : INT; {FILES} >/dev/shm/before; make demo KEEP=1; {FILES} | diff /dev/shm/before - && echo clean"
 
 
 @pytest.mark.timeout(600)
