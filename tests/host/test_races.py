@@ -1,12 +1,14 @@
 """One code, one login: many at once, through the module, and at the directory itself."""
 
+import json
 import multiprocessing
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from module.pam_login import SUCCESS, Login
-from rig.host import LDAPI, Token
+from rig.host import LDAPI, Token, run
 from rig.people import _become
 
 from otpd.adapters.ldap import LdapDirectory
@@ -82,21 +84,43 @@ def test_spending_is_strict_in_the_directory_itself(world: World) -> None:
         racer.join()
 
 
+def set_failures(world: World, user: str, count: int, ago: timedelta) -> None:
+    last = (datetime.now(UTC) - ago).strftime("%Y%m%d%H%M%SZ")
+    change = (
+        f"replace: oathFailureCount\noathFailureCount: {count}\n-\nreplace: oathLastFailure\noathLastFailure: {last}\n"
+    )
+    world.host.ldap("ldapmodify", stdin=f"dn: uid={user},ou=otpd\nchangetype: modify\n{change}")
+
+
 def test_parallel_guesses_do_not_outrun_the_count(world: World) -> None:
-    """After the free failures, guesses made at once are looked at one at a time, and the right one must wait too."""
+    """After the free failures, one of many guesses that are made at once is looked at; the others must wait."""
     user, token = world.person(enrolled=True)
-    for _ in range(6):
-        assert world.outcome("race", user, token.wrong()) != SUCCESS
+    set_failures(world, user, 6, timedelta(hours=1))
     logins = [at_the_prompt(world, user) for _ in range(RACERS)]
     for login in logins:
         login.type(f"text {token.wrong()}")
-    for login in logins:
-        login.finish()
-    looked_at = [
-        line for line in world.host.log("otpd").splitlines() if f"user={user}" in line and "wrong code" in line
-    ]
-    assert len(looked_at) <= 7
-    assert world.outcome("race", user, token.code()) != SUCCESS, "the right code, before the wait is over"
+    assert not [login for login in logins if login.finish().code == SUCCESS]
+    decided = [line for line in world.host.log("otpd").splitlines() if f"refused user={user} " in line]
+    assert ["wrong code" in line for line in decided].count(True) == 1
+    assert ["must wait" in line for line in decided].count(True) == RACERS - 1
+
+
+def test_who_must_wait_must_wait_with_a_right_code_too_and_not_for_ever(world: World) -> None:
+    user, token = world.person(enrolled=True)
+    set_failures(world, user, 14, timedelta(seconds=0))
+    assert world.outcome("race", user, token.code()) != SUCCESS
+    status = json.loads(run("otpctl", "status", "--user", user, "--json"))
+    assert 400 < status["wait_seconds"] <= 512
+    set_failures(world, user, 10**6, timedelta(seconds=901))
+    assert world.outcome("race", user, token.code()) == SUCCESS
+    assert json.loads(run("otpctl", "status", "--user", user, "--json"))["failures"] == 0
+
+
+def test_the_first_failures_cost_nothing(world: World) -> None:
+    user, token = world.person(enrolled=True)
+    for _ in range(4):
+        assert world.outcome("race", user, token.wrong()) != SUCCESS
+    assert world.outcome("race", user, token.code()) == SUCCESS
 
 
 @pytest.fixture(autouse=True)
