@@ -1,33 +1,24 @@
 """The format of app passwords. Pure.
 
-``otpd-`` and six groups of six symbols: a lookup id (8 symbols, 40 bits), the secret (26 symbols, 130 bits) and a check
-(2 symbols). Symbols are Crockford's base 32: no case, and O, I and L are read as the digits they look like. The check
-is the rest as one number modulo 1021, a prime, so any single wrong symbol and any two that changed places are told as a
-typo before anything is looked up.
+``otpd-`` and six groups of six symbols (:mod:`otpd.symbols`): a lookup id (8 symbols, 40 bits), the secret (26 symbols,
+130 bits) and the check.
 """
 
 import hashlib
-import re
-import secrets
 from dataclasses import dataclass, field
 from typing import Final
 
+from otpd import symbols
 from otpd.secret import Secret
+from otpd.symbols import Typo
 from otpd.values import EntryId
 
 PREFIX: Final = "otpd"
 ID_SYMBOLS: Final = 8
 SECRET_SYMBOLS: Final = 26
-_CHECK_SYMBOLS: Final = 2
-_CHECK_MODULUS: Final = 1021
 _GROUP: Final = 6
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_LOOKALIKES: Final = str.maketrans("oil", "011")
-_SEPARATORS: Final = re.compile(r"[\s\-\u2010\u2011]+")
 
-
-class Typo(Exception):  # noqa: N818 - it is what a person made, not what broke
-    """It is meant as an app password, and cannot be one."""
+__all__ = ["AppPassword", "Typo", "digest", "generate", "looks_like_one", "parse", "to_text"]
 
 
 @dataclass(frozen=True)
@@ -39,17 +30,14 @@ class AppPassword:
 
 
 def generate() -> AppPassword:
-    """A new one, from the kernel's random numbers."""
-    symbols = "".join(secrets.choice(_ALPHABET) for _ in range(ID_SYMBOLS + SECRET_SYMBOLS))
-    return AppPassword(EntryId(symbols[:ID_SYMBOLS]), Secret(symbols[ID_SYMBOLS:].encode()))
+    """A new one."""
+    return AppPassword(EntryId(symbols.random(ID_SYMBOLS)), Secret(symbols.random(SECRET_SYMBOLS).encode()))
 
 
 def to_text(password: AppPassword) -> Secret:
     """The app password as it is shown, once."""
-    body = password.id + password.secret.reveal().decode()
-    body += _check(body)
-    groups = [body[at : at + _GROUP] for at in range(0, len(body), _GROUP)]
-    return Secret("-".join([PREFIX, *groups]).encode())
+    body = symbols.with_check(password.id + password.secret.reveal().decode())
+    return Secret(f"{PREFIX}-{symbols.in_groups(body, _GROUP)}".encode())
 
 
 def digest(password: AppPassword) -> Secret:
@@ -59,27 +47,10 @@ def digest(password: AppPassword) -> Secret:
 
 def looks_like_one(typed: bytes) -> bool:
     """Whether it starts as an app password does, whatever the case and the separators."""
-    return _bare(typed).startswith(PREFIX)
+    return symbols.bare(typed).startswith(PREFIX)
 
 
 def parse(typed: bytes) -> AppPassword:
     """Take apart what was typed; raises :class:`Typo` where :func:`looks_like_one` and it is none."""
-    body = _bare(typed).removeprefix(PREFIX).translate(_LOOKALIKES)
-    if len(body) != ID_SYMBOLS + SECRET_SYMBOLS + _CHECK_SYMBOLS or not set(body) <= set(_ALPHABET):
-        raise Typo
-    payload, check = body[:-_CHECK_SYMBOLS], body[-_CHECK_SYMBOLS:]
-    if check != _check(payload):
-        raise Typo
-    return AppPassword(EntryId(payload[:ID_SYMBOLS]), Secret(payload[ID_SYMBOLS:].encode()))
-
-
-def _bare(typed: bytes) -> str:
-    return _SEPARATORS.sub("", typed.decode("utf-8", "replace")).lower()
-
-
-def _check(payload: str) -> str:
-    number = 0
-    for symbol in payload:
-        number = number * len(_ALPHABET) + _ALPHABET.index(symbol)
-    high, low = divmod(number % _CHECK_MODULUS, len(_ALPHABET))
-    return _ALPHABET[high] + _ALPHABET[low]
+    body = symbols.without_check(symbols.bare(typed).removeprefix(PREFIX), ID_SYMBOLS + SECRET_SYMBOLS)
+    return AppPassword(EntryId(body[:ID_SYMBOLS]), Secret(body[ID_SYMBOLS:].encode()))

@@ -11,7 +11,7 @@ from otpd import audit
 from otpd.clock import Deadline
 from otpd.errors import DirectoryError, HelperError, SealError, TicketError
 from otpd.factor import Attempt, Outcome, Parts, Reason
-from otpd.factors import FACTORS, judge
+from otpd.factors import judge, prompt_of
 from otpd.identity import Accounts, Peer
 from otpd.policy import Policy, ServicePolicy
 from otpd.protocol import DIALOGUE_SECONDS, Answer, Ask, Begin, Cancel, Done, Reply, Request
@@ -25,7 +25,7 @@ _NOBODY: Final = UserName("\N{BLACK SQUARE}")
 
 _HINTS: Final = {
     Reason.USED_CODE: "This code was already used. Wait for the next one.",
-    Reason.TYPO: "This app password has a typo.",
+    Reason.TYPO: "There is a typo in it.",
 }
 
 
@@ -117,7 +117,7 @@ class Dialogue:
 
     def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
         ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)
-        return Ask(dialogue=ticket, prompt=FACTORS[rules.accept[0]].prompt, infos=infos)
+        return Ask(dialogue=ticket, prompt=prompt_of(rules.accept[0]), infos=infos)
 
     def _judge(self, state: State, typed: Secret, deadline: Deadline) -> Outcome:
         attempt = Attempt(
@@ -135,7 +135,8 @@ class Dialogue:
 
 def _accept(state: State, outcome: Outcome) -> Done:
     _record("accepted", state, outcome.reason, outcome.detail)
-    return Done(verdict="accept", authtok=outcome.authtok if state.forward_pass else None)
+    infos = (outcome.info,) if outcome.info else ()
+    return Done(verdict="accept", infos=infos, authtok=outcome.authtok if state.forward_pass else None)
 
 
 def _refuse(state: State, outcome: Outcome, verdict: str) -> Done:

@@ -7,6 +7,7 @@ this caller, and nobody else on any host, made the change. Every method raises
 directory refuses.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -14,7 +15,8 @@ from otpd.clock import Deadline
 from otpd.otp import TotpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
-State = Literal["active", "disabled"]
+State = Literal["active", "disabled", "suspended"]
+"""``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class User:
     failures: int = 0
     last_failure: float | None = None
     tokens: tuple[Token, ...] = ()
+    sealed_recovery_codes: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def usable_tokens(self) -> tuple[Token, ...]:
@@ -51,7 +54,7 @@ class User:
     @property
     def enrolled(self) -> bool:
         """Whether there is anything to ask for: a user whose tokens are all disabled is enrolled, and is refused."""
-        return bool(self.tokens) or self.state == "disabled"
+        return bool(self.tokens or self.sealed_recovery_codes) or self.state == "disabled"
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,31 @@ class Directory(Protocol):
         ...
 
     def set_state(self, name: UserName, state: State, deadline: Deadline) -> None:
-        """Set the state of the user and of every token."""
+        """Set the state of the user: ``disabled`` suspends what is active below, ``active`` undoes that."""
+        ...
+
+    def remove_user(self, name: UserName, deadline: Deadline) -> bool:
+        """Remove the user's entry and all below it; False when there is none."""
+        ...
+
+    def set_token_state(self, name: UserName, token: Token, state: State, deadline: Deadline) -> bool:
+        """Move a token from ``token.state`` to ``state``."""
+        ...
+
+    def rename_token(self, name: UserName, token_id: EntryId, label: str, deadline: Deadline) -> bool:
+        """Give a token another label; False when there is none of that id."""
+        ...
+
+    def remove_token(self, name: UserName, token_id: EntryId, deadline: Deadline) -> bool:
+        """Remove a token; False when there is none of that id."""
+        ...
+
+    def set_recovery_codes(self, name: UserName, sealed: Sequence[bytes], created: float, deadline: Deadline) -> None:
+        """Put ``sealed`` in the place of all recovery codes of the user, whose entry must be there."""
+        ...
+
+    def spend_recovery_code(self, name: UserName, sealed: bytes, deadline: Deadline) -> bool:
+        """Take one recovery code away, if it is still there and not suspended."""
         ...
 
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:

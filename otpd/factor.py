@@ -21,9 +21,10 @@ class Reason(StrEnum):
 
     ACCEPTED = "accepted"
     WRONG_CODE = "wrong code"
+    WRONG_RECOVERY_CODE = "wrong or used recovery code"
     USED_CODE = "code already used"
     NO_PROOF = "not a proof that this service accepts"
-    TYPO = "app password with a typo"
+    TYPO = "a typo in an app password or recovery code"
     NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence
     WRONG_APP_PASSWORD = "wrong app password"  # noqa: S105
     OTHER_SERVICE = "app password of another service"
@@ -36,11 +37,16 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a factor found; ``authtok`` is the password part of an answer that was accepted, ``detail`` for the log."""
+    """What a factor found.
+
+    ``authtok`` is the password part of an answer that was accepted, ``detail`` is for the log, and ``info`` is told to
+    the person once the proof was accepted.
+    """
 
     reason: Reason
     authtok: Secret | None = None
     detail: str = ""
+    info: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -81,8 +87,8 @@ class Factor(Protocol):
     """One kind of proof."""
 
     @property
-    def name(self) -> ProofName:
-        """As in a service's ``accept``."""
+    def proof(self) -> ProofName:
+        """The word in a service's ``accept`` that admits it."""
         ...
 
     @property

@@ -27,8 +27,3 @@ def to_text(content: str, *, colours: bool = False) -> str:
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)
     ]
     return "\n".join(_BLACK_ON_WHITE + line + _RESET if colours else line for line in lines)
-
-
-def in_groups(secret: str) -> str:
-    """A secret in groups of four, to be read and typed."""
-    return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))

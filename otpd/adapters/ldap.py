@@ -27,6 +27,7 @@ Changes = Mapping[str, list[tuple[str, list[Any]]]]
 Entry = Mapping[str, list[bytes]]
 
 _MAX_ENTRIES: Final = 1000
+_RECOVERY: Final = "otpdRecoveryCodes"
 _SUCCESS: Final[int] = RESULT_SUCCESS
 _LOST: Final = (RESULT_NO_SUCH_ATTRIBUTE, RESULT_NO_SUCH_OBJECT, RESULT_ATTRIBUTE_OR_VALUE_EXISTS)
 """What a compare-and-set is answered when somebody else was first."""
@@ -40,20 +41,22 @@ class LdapDirectory:
         self._base_dn = base_dn
 
     def user(self, name: UserName, deadline: Deadline, *, fresh: bool = False) -> User | None:  # noqa: D102 - see there
-        which = "(|(objectClass=otpdUser)(objectClass=otpdToken))"
+        which = "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))"
         found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write" if fresh else "read")
-        users = [entry for dn, entry in found if entries.is_a(entry, "otpdUser")]
+        users = [entry for _, entry in found if entries.is_a(entry, "otpdUser")]
         if not users:
             return None
         tokens = [entries.to_token(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdToken")]
-        return entries.to_user(name, users[0], tuple(sorted(tokens, key=lambda token: (token.created, token.id))))
+        recovery = [entries.to_recovery_codes(dn, entry) for dn, entry in found if entries.is_a(entry, _RECOVERY)]
+        in_order = tuple(sorted(tokens, key=lambda token: (token.created, token.id)))
+        return entries.to_user(name, users[0], in_order, recovery[0] if recovery else ())
 
     def app_password(  # noqa: D102
         self, name: UserName, app_id: EntryId, deadline: Deadline
     ) -> tuple[User | None, AppPasswordRecord | None]:
         which = f"(|(objectClass=otpdUser)(&(objectClass=otpdAppPassword)(otpdId={escape_filter_chars(app_id)})))"
         found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline)
-        users = [entries.to_user(name, entry, ()) for _, entry in found if entries.is_a(entry, "otpdUser")]
+        users = [entries.to_user(name, entry) for _, entry in found if entries.is_a(entry, "otpdUser")]
         records = [entries.to_app_password(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdAppPassword")]
         return (users[0] if users else None), (records[0] if records else None)
 
@@ -71,30 +74,66 @@ class LdapDirectory:
     def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:  # noqa: D102
         # Deleting and adding "active" changes nothing and fails where the token was disabled meanwhile.
         changes: Changes = {
-            "oathTOTPLastTimeStep": [(ldap3.MODIFY_DELETE, [token.last_step]), (ldap3.MODIFY_ADD, [step])],
-            "otpdState": [(ldap3.MODIFY_DELETE, ["active"]), (ldap3.MODIFY_ADD, ["active"])],
+            "oathTOTPLastTimeStep": _from_to(token.last_step, step),
+            "otpdState": _from_to("active", "active"),
         }
         return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
 
     def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:  # noqa: D102
         changes: Changes = {
-            "oathFailureCount": [(ldap3.MODIFY_DELETE, [old]), (ldap3.MODIFY_ADD, [new])],
+            "oathFailureCount": _from_to(old, new),
             "oathLastFailure": [(ldap3.MODIFY_REPLACE, [entries.from_time(at)])],
         }
         return self._compare_and_set(self._user_dn(name), changes, deadline)
 
     def set_state(self, name: UserName, state: State, deadline: Deadline) -> None:  # noqa: D102
-        changes = {"otpdState": [(ldap3.MODIFY_REPLACE, [state])]}
-        self._modify(self._user_dn(name), changes, deadline)
-        for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=otpdToken)", deadline, "write"):
+        self._modify(self._user_dn(name), {"otpdState": [(ldap3.MODIFY_REPLACE, [state])]}, deadline)
+        old, new = ("suspended", "active") if state == "active" else ("active", "suspended")
+        found = self._search(self._user_dn(name), ldap3.LEVEL, f"(otpdState={old})", deadline, "write")
+        for dn, _ in found:
+            self._compare_and_set(dn, {"otpdState": _from_to(old, new)}, deadline)
+
+    def remove_user(self, name: UserName, deadline: Deadline) -> bool:  # noqa: D102
+        for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):
+            self._delete(dn, deadline)
+        return self._delete(self._user_dn(name), deadline)
+
+    def set_token_state(self, name: UserName, token: Token, state: State, deadline: Deadline) -> bool:  # noqa: D102
+        changes = {"otpdState": _from_to(token.state, state)}
+        return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
+
+    def rename_token(self, name: UserName, token_id: EntryId, label: str, deadline: Deadline) -> bool:  # noqa: D102
+        changes: Changes = {"otpdLabel": [(ldap3.MODIFY_REPLACE, [label] if label else [])]}
+        return self._compare_and_set(self._child_dn(name, token_id), changes, deadline)
+
+    def remove_token(self, name: UserName, token_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
+        return self._remove(name, "otpdToken", token_id, deadline)
+
+    def set_recovery_codes(  # noqa: D102
+        self, name: UserName, sealed: Sequence[bytes], created: float, deadline: Deadline
+    ) -> None:
+        dn, attributes = self._child_dn(name, entries.RECOVERY_ID), entries.from_recovery_codes(sealed, created)
+        if not self._add(dn, attributes, deadline):
+            replaced = ("otpdSealedRecoveryCode", "otpdCreated", "otpdState")
+            changes = {name: [(ldap3.MODIFY_REPLACE, _listed(attributes[name]))] for name in replaced}
             self._modify(dn, changes, deadline)
+
+    def spend_recovery_code(self, name: UserName, sealed: bytes, deadline: Deadline) -> bool:  # noqa: D102
+        changes: Changes = {
+            "otpdSealedRecoveryCode": [(ldap3.MODIFY_DELETE, [sealed])],
+            "otpdState": _from_to("active", "active"),
+        }
+        return self._compare_and_set(self._child_dn(name, entries.RECOVERY_ID), changes, deadline)
 
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:  # noqa: D102
         return self._add(self._child_dn(name, record.id), entries.from_app_password(record), deadline)
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
-        # The id is searched for first: one that names a token must not remove that token.
-        which = f"(&(objectClass=otpdAppPassword)(otpdId={escape_filter_chars(app_id)}))"
+        return self._remove(name, "otpdAppPassword", app_id, deadline)
+
+    def _remove(self, name: UserName, object_class: str, entry_id: EntryId, deadline: Deadline) -> bool:
+        # It is searched for first: the id of something else must not remove that.
+        which = f"(&(objectClass={object_class})(otpdId={escape_filter_chars(entry_id)}))"
         found = self._search(self._user_dn(name), ldap3.LEVEL, which, deadline, "write")
         return any(self._delete(dn, deadline) for dn, _ in found)
 
@@ -142,3 +181,12 @@ class LdapDirectory:
         )
         accept = (_SUCCESS, RESULT_ENTRY_ALREADY_EXISTS)
         return check(result, "add", self._base_dn, accept) == _SUCCESS
+
+
+def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:
+    """The changes of one attribute that fail unless its value is ``old``."""
+    return [(ldap3.MODIFY_DELETE, [old]), (ldap3.MODIFY_ADD, [new])]
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - an attribute's value
+    return value if isinstance(value, list) else [value]

@@ -4,9 +4,9 @@ An entry that lacks a value or holds a wrong one raises :class:`~otpd.errors.Ent
 attribute and never the value.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd.clock import to_datetime
 from otpd.directory import AppPasswordRecord, State, Token, User
@@ -33,7 +33,11 @@ ATTRIBUTES: Final = (
     "otpdSealedDigest",
     "otpdService",
     "otpdCreated",
+    "otpdSealedRecoveryCode",
 )
+
+# The name of the entry that holds a user's recovery codes.
+RECOVERY_ID: Final = EntryId("recovery-codes")
 
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
@@ -58,7 +62,9 @@ def is_a(entry: Entry, object_class: str) -> bool:
     return object_class.lower().encode() in [value.lower() for value in entry.get("objectClass", [])]
 
 
-def to_user(name: UserName, entry: Entry, tokens: tuple[Token, ...]) -> User:
+def to_user(
+    name: UserName, entry: Entry, tokens: tuple[Token, ...] = (), recovery_codes: tuple[bytes, ...] = ()
+) -> User:
     """The record of the entry that a search for ``name`` found."""
     where = f"uid={name}"
     if name.encode() not in entry.get("uid", []):
@@ -70,6 +76,7 @@ def to_user(name: UserName, entry: Entry, tokens: tuple[Token, ...]) -> User:
         failures=_one(where, entry, "oathFailureCount", _natural),
         last_failure=_optional(where, entry, "oathLastFailure", _time),
         tokens=tokens,
+        sealed_recovery_codes=recovery_codes,
     )
 
 
@@ -135,6 +142,24 @@ def from_app_password(record: AppPasswordRecord) -> dict[str, Any]:
     }
 
 
+def to_recovery_codes(dn: str, entry: Entry) -> tuple[bytes, ...]:
+    """The sealed codes of a user's entry of recovery codes; none where it is suspended."""
+    if _one(dn, entry, "otpdState", _state) != "active":
+        return ()
+    return tuple(entry.get("otpdSealedRecoveryCode", []))
+
+
+def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, Any]:
+    """The attributes of an entry of recovery codes."""
+    return {
+        "objectClass": ["otpdRecoveryCodes"],
+        "otpdId": RECOVERY_ID,
+        "otpdState": "active",
+        "otpdCreated": from_time(created),
+        "otpdSealedRecoveryCode": list(sealed),
+    }
+
+
 def from_time(seconds: float) -> str:
     """``seconds`` since the Unix epoch as generalizedTime."""
     return to_datetime(seconds).strftime(_TIME_FORMAT)
@@ -179,7 +204,7 @@ def _within(value: bytes, least: int, most: int) -> int:
 
 
 def _state(value: bytes) -> State:
-    if value not in (b"active", b"disabled"):
+    if value.decode() not in get_args(State):
         raise ValueError
     return cast("State", value.decode())
 

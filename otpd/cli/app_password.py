@@ -1,12 +1,10 @@
 """``otpctl app-password``."""
 
-import sys
-
 import click
 from rich.table import Table
 from rich.text import Text
 
-from otpd.cli.session import Session, json_option, pass_session, user_option
+from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 from otpd.cli.users import date
 
 
@@ -19,7 +17,7 @@ def app_password() -> None:
 @user_option
 @click.option("--service", "services", multiple=True, required=True, metavar="NAME", help="Where it works; repeatable.")
 @click.option("--label", default="", help="What you call the program, for example: mail on the laptop.")
-@click.option("--show-secret", is_flag=True, help="Print the password even where the output is no terminal.")
+@show_secret_option
 @json_option
 @pass_session
 def create(session: Session, user: str | None, services: tuple[str, ...], label: str, show_secret: bool) -> None:  # noqa: FBT001
@@ -29,8 +27,7 @@ def create(session: Session, user: str | None, services: tuple[str, ...], label:
     Example:
       otpctl app-password create --service imap --service smtp --label "mail on the laptop"
     """
-    if not (session.as_json or show_secret or sys.stdout.isatty()):
-        raise click.UsageError("this would write a password into a file or pipe; add --show-secret or --json to do so.")
+    may_show_secret(session, show_secret)
     reply = session.call("app-password-create", user=user, services=" ".join(services), label=label or None)
     session.show(
         reply,

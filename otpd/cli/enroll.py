@@ -5,14 +5,14 @@ import sys
 
 import click
 
-from otpd import qr
-from otpd.cli.session import Session, json_option, pass_session, user_option
+from otpd import qr, symbols
+from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 
 
 @click.command()
 @user_option
 @click.option("--label", default="", help="What you call the device, for example: phone.")
-@click.option("--show-secret", is_flag=True, help="Print QR code and secret even where the output is no terminal.")
+@show_secret_option
 @json_option
 @pass_session
 def enroll(session: Session, user: str | None, label: str, show_secret: bool) -> None:  # noqa: FBT001 - click's call
@@ -26,15 +26,15 @@ def enroll(session: Session, user: str | None, label: str, show_secret: bool) ->
       otpctl enroll --label phone
       otpctl enroll --user alice       (root, with alice beside you)
     """
-    if not (session.as_json or show_secret or sys.stdout.isatty()):
-        raise click.UsageError("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
+    may_show_secret(session, show_secret)
     begun = session.call("enrol-begin", user=user, label=label or None)
     if session.as_json:
         shown = {name: begun[name] for name in ("user", "secret", "uri")}
         click.echo(json.dumps(shown, ensure_ascii=False))
     else:
+        secret = symbols.in_groups(begun["secret"], 4, " ")
         click.echo(qr.to_text(begun["uri"], colours=sys.stdout.isatty()))
-        click.echo(f"\nScan this with your authenticator app, or type the secret: {qr.in_groups(begun['secret'])}\n")
+        click.echo(f"\nScan this with your authenticator app, or type the secret: {secret}\n")
     sys.stdout.flush()
     while True:
         code = session.ask("Code that the app shows now: ")

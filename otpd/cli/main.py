@@ -7,7 +7,7 @@ import click
 from otpd import __version__
 from otpd.adapters import config
 from otpd.adapters.process import keep_secrets_out_of_cores
-from otpd.cli import app_password, directory, enroll, keys, users
+from otpd.cli import app_password, directory, enroll, keys, recovery_codes, token, users
 from otpd.cli.session import PATH, Session
 
 
@@ -28,6 +28,7 @@ def otpctl(context: click.Context, path: Path) -> None:
     \b
     Example:
       otpctl enroll                                    set up your phone
+      otpctl recovery-codes                            for when it is gone
       otpctl app-password create --service imap        a password for your mail program
     """
     context.obj = Session(config_path=path)
@@ -36,9 +37,12 @@ def otpctl(context: click.Context, path: Path) -> None:
 for command in (
     enroll.enroll,
     users.status,
+    token.token,
+    recovery_codes.recovery_codes,
     app_password.app_password,
     users.disable,
     users.enable,
+    users.reset,
     directory.directory,
     keys.keys,
 ):

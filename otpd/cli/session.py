@@ -141,6 +141,17 @@ pass_session: Final = click.make_pass_decorator(Session)
 user_option: Final = click.option("--user", metavar="NAME", help="Another user; for root.")
 
 
+show_secret_option: Final = click.option(
+    "--show-secret", is_flag=True, help="Show it even where the output is no terminal."
+)
+
+
+def may_show_secret(session: Session, told: bool) -> None:  # noqa: FBT001 - an option's value
+    """Refuse to write a secret into a file or pipe, unless told to."""
+    if not (session.as_json or told or sys.stdout.isatty()):
+        raise click.UsageError("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
+
+
 def _set_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call
     context.ensure_object(Session).as_json |= value
 

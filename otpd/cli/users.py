@@ -35,6 +35,8 @@ def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
         lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
     if reply["wait_seconds"]:
         lines.append(f"{reply['failures']} wrong codes in a row. The next is looked at in {reply['wait_seconds']} s.")
+    if reply["enrolled"] or reply["recovery_codes"]:
+        lines.append(f"{whose} {reply['recovery_codes'] or 'no'} recovery codes left. New ones: otpctl recovery-codes")
     count = reply["app_passwords"]
     lines.append(f"{whose} {count or 'no'} app password{'' if count == 1 else 's'}. See: otpctl app-password --help")
     return lines
@@ -58,6 +60,23 @@ def disable(session: Session, user: str) -> None:
     """
     reply = session.call("disable", user=user)
     session.show(reply, f"Disabled: every login of {user} that needs a second factor is refused. Undo: otpctl enable")
+
+
+@click.command()
+@click.option("--user", required=True, metavar="NAME", help="Whose; also of an account that is gone.")
+@json_option
+@pass_session
+def reset(session: Session, user: str) -> None:
+    """Forget every device, recovery code and app password of a user. For root.
+
+    The user is then as before the first enrolment, and enrols anew with the account password.
+
+    \b
+    Example:
+      otpctl reset --user alice        (her account was removed, or everything of hers was stolen)
+    """
+    reply = session.call("reset", user=user)
+    session.show(reply, f"Reset: {user} has no second factor and no app passwords any more.")
 
 
 @click.command()

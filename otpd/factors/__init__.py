@@ -6,23 +6,27 @@ from otpd.factor import Attempt, Factor, Outcome, Parts, Reason
 from otpd.factors.app_password import APP_PASSWORD
 from otpd.factors.code import CODE
 from otpd.factors.password_and_code import PASSWORD_AND_CODE
+from otpd.factors.recovery_code import RECOVERY_CODE
 from otpd.policy import ProofName
 
-_ALL: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE)
-
-FACTORS: Final[dict[ProofName, Factor]] = {factor.name: factor for factor in _ALL}
+FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, RECOVERY_CODE, PASSWORD_AND_CODE)
 
 
 def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:
-    """Let the first factor of the table that ``accept`` names and that knows the form decide.
+    """Let the first factor of the table that ``accept`` admits and that knows the form decide.
 
     What looks like an app password with a typo may be an account password that starts like one, so others are heard.
     """
     typed = attempt.typed.reveal()
     outcome = Outcome(Reason.NO_PROOF)
-    for name, factor in FACTORS.items():
-        if name in accept and factor.claims(typed):
+    for factor in FACTORS:
+        if factor.proof in accept and factor.claims(typed):
             outcome = factor.verify(attempt, parts)
             if outcome.reason is not Reason.TYPO:
                 break
     return outcome
+
+
+def prompt_of(proof: ProofName) -> str:
+    """What asks for ``proof``."""
+    return next(factor.prompt for factor in FACTORS if factor.proof == proof)

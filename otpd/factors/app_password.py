@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from otpd import app_password
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.policy import ProofName
+from otpd.symbols import Typo
 
 DIGEST_PURPOSE = "app password"
 
@@ -16,7 +17,7 @@ class AppPasswordFactor:
     A mail client that goes on trying a revoked one must not throttle its owner.
     """
 
-    name: ProofName = "app-password"
+    proof: ProofName = "app-password"
     prompt: str = "Password: "
 
     def claims(self, typed: bytes) -> bool:
@@ -27,7 +28,7 @@ class AppPasswordFactor:
         """Look up the one entry that it names, and compare."""
         try:
             offered = app_password.parse(attempt.typed.reveal())
-        except app_password.Typo:
+        except Typo:
             return Outcome(Reason.TYPO)
         user, record = parts.directory.app_password(attempt.user, offered.id, attempt.deadline)
         if user is None or record is None:

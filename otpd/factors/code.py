@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from otpd import otp
-from otpd.clock import Deadline
 from otpd.directory import Token, User
 from otpd.factor import Attempt, Outcome, Parts, Reason
-from otpd.guesses import Guesses
+from otpd.guesses import Guesses, Spend
 from otpd.policy import ProofName
 from otpd.values import TimeStep
 
@@ -16,9 +16,9 @@ SEED_PURPOSE = "totp seed"
 
 @dataclass(frozen=True)
 class Code:
-    """The factor ``code``."""
+    """The codes of authenticator apps."""
 
-    name: ProofName = "code"
+    proof: ProofName = "code"
     prompt: str = "Verification code: "
 
     def claims(self, typed: bytes) -> bool:
@@ -35,20 +35,12 @@ class Code:
             return Outcome(Reason.NOT_ENROLLED)
         if not user.usable_tokens:
             return Outcome(Reason.DISABLED)
-        guesses = Guesses(parts.directory, parts.clock)
-        count = guesses.reserve(user, attempt.deadline)
-        if count is None:
-            return Outcome(Reason.THROTTLED)
-        matches = list(_matches(user, code, parts))
-        if not matches:
-            guesses.wrong(user, count, attempt.deadline)
-            return Outcome(Reason.WRONG_CODE)
-        for token, step in matches:
-            if _spend(user, token, step, parts, attempt.deadline):
-                guesses.right(user, count, attempt.deadline)
-                return Outcome(Reason.ACCEPTED, detail=f"token {token.id}")
-        guesses.not_a_guess(user, count, attempt.deadline)
-        return Outcome(Reason.USED_CODE)
+
+        def find() -> list[Spend]:
+            return [partial(_spend, user, token, step, attempt, parts) for token, step in _matches(user, code, parts)]
+
+        guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
+        return guesses.judge(find, wrong=Reason.WRONG_CODE, used=Reason.USED_CODE)
 
 
 def _matches(user: User, code: str, parts: Parts) -> Iterator[tuple[Token, TimeStep]]:
@@ -62,20 +54,20 @@ def _matches(user: User, code: str, parts: Parts) -> Iterator[tuple[Token, TimeS
             yield token, step
 
 
-def _spend(user: User, token: Token, step: TimeStep, parts: Parts, deadline: Deadline) -> bool:
-    """Spend ``step``: this caller alone, on any host, gets True.
+def _spend(user: User, token: Token, step: TimeStep, attempt: Attempt, parts: Parts) -> Outcome | None:
+    """Spend ``step``: this caller alone, on any host, gets an outcome.
 
     Another host may have spent an earlier step since ``token`` was read. Then the token is read again, and the step is
     still good; each round, the last step has moved on, so it ends.
     """
     current: Token | None = token
     while current is not None and current.state == "active" and step > current.last_step:
-        if parts.directory.spend_step(user.name, current, step, deadline):
-            return True
-        fresh = parts.directory.user(user.name, deadline, fresh=True)
+        if parts.directory.spend_step(user.name, current, step, attempt.deadline):
+            return Outcome(Reason.ACCEPTED, detail=f"token {token.id}")
+        fresh = parts.directory.user(user.name, attempt.deadline, fresh=True)
         usable = fresh.usable_tokens if fresh else ()
         current = next((other for other in usable if other.id == token.id), None)
-    return False
+    return None
 
 
 CODE = Code()

@@ -16,7 +16,7 @@ _FORM: Final = re.compile(rb"(.+)([0-9]{6})", re.DOTALL)
 class PasswordAndCode:
     """The factor ``password+code``: the last six digits are the code."""
 
-    name: ProofName = "password+code"
+    proof: ProofName = "password+code"
     prompt: str = "Password and verification code: "
 
     def claims(self, typed: bytes) -> bool:

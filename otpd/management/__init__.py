@@ -13,7 +13,7 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, users
+from otpd.management import app_passwords, enrolment, recovery_codes, tokens, users
 from otpd.management.verb import Call, Context, Field, Refused, Verb
 from otpd.secret import Secret
 from otpd.values import ServiceName, UserName
@@ -22,6 +22,7 @@ SERVICE: Final = ServiceName("otpctl")
 """Under this name management appears in the audit log."""
 
 _LABEL: Final = Field(64)
+_ID: Final = Field(64, required=True)
 
 VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb(users.status),
@@ -34,11 +35,15 @@ VERBS: Final[Mapping[str, Verb]] = {
         proof="code",
         check=app_passwords.may_create,
     ),
-    "app-password-revoke": Verb(
-        app_passwords.revoke, {"id": Field(64, required=True)}, proof="code", check=app_passwords.may_revoke
-    ),
+    "app-password-revoke": Verb(app_passwords.revoke, {"id": _ID}, proof="code", check=app_passwords.may_revoke),
+    "token-rename": Verb(tokens.rename, {"id": _ID, "label": _LABEL}, proof="code", check=tokens.exists),
+    "token-disable": Verb(tokens.disable, {"id": _ID}, proof="code", check=tokens.may_go),
+    "token-enable": Verb(tokens.enable, {"id": _ID}, proof="code", check=tokens.exists),
+    "token-remove": Verb(tokens.remove, {"id": _ID}, proof="code", check=tokens.may_go),
+    "recovery-codes": Verb(recovery_codes.generate, proof="code", check=recovery_codes.may_have),
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
+    "reset": Verb(users.reset, root_only=True, gone_users=True),
 }
 
 _COMMON: Final = {"user": Field(256), "proof": Field(512)}
@@ -58,7 +63,7 @@ class Management:
         fields = _fields(known, body)
         user: UserName | None = None
         try:
-            target = self._target(peer, fields.get("user"))
+            target = self._target(peer, known, fields.get("user"))
             if isinstance(target, Refused):
                 reply: dict[str, Any] | Refused = target
             else:
@@ -79,13 +84,15 @@ class Management:
             refused = self._prove(verb, call)
         return refused or verb.handler(self.context, call)
 
-    def _target(self, peer: Peer, wanted: str | None) -> UserName | Refused:
+    def _target(self, peer: Peer, verb: Verb, wanted: str | None) -> UserName | Refused:
         accounts = self.context.accounts
         name = accounts.name_of(peer.uid) if wanted is None else accounts.canonical_name(wanted)
         own = name is not None and accounts.uid(name) == peer.uid
         if not own and not peer.is_root:
             # The same words whether there is such a user or not.
             return Refused("not-permitted", "You may manage your own second factor only.")
+        if name is None and wanted and verb.gone_users:
+            return UserName(wanted)
         return name if name is not None else Refused("no-such-user", f"There is no user {wanted or peer}.")
 
     def _prove(self, verb: Verb, call: Call) -> Refused | None:
@@ -112,6 +119,7 @@ _PROOF_TEXTS: Final = {
     Reason.THROTTLED: "Too many wrong codes. Wait a while; otpctl status says how long.",
     Reason.DISABLED: "Your second factor is disabled. Ask your administrator.",
     Reason.NO_PROOF: "This is not a code.",
+    Reason.TYPO: "There is a typo in this recovery code.",
 }
 
 

@@ -25,6 +25,7 @@ def status(context: Context, call: Call) -> dict[str, Any]:
             {"id": token.id, "label": token.label, "state": token.state, "created": int(token.created)}
             for token in tokens
         ],
+        "recovery_codes": len(user.sealed_recovery_codes) if user else 0,
         "app_passwords": len(context.parts.directory.app_passwords(call.user, call.deadline)),
     }
 
@@ -37,6 +38,14 @@ def disable(context: Context, call: Call) -> dict[str, Any] | Refused:
 def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
     """The way back from :func:`disable`."""
     return _set_state(context, call, "active")
+
+
+def reset(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Forget all that is known of the user, who is then as before the first enrolment."""
+    if not context.parts.directory.remove_user(call.user, call.deadline):
+        return Refused("nothing-there", "Nothing is known of this user.")
+    audit.record("reset", user=call.user, peer=call.peer)
+    return {"user": call.user}
 
 
 def _set_state(context: Context, call: Call, state: State) -> dict[str, Any]:

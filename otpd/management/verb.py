@@ -55,6 +55,7 @@ class Verb:
     """A verb: its code, its fields beside ``user`` and ``proof``, and what stands before it.
 
     ``proof`` is what a peer other than root must give: a current code, or, for who has none yet, the account password.
+    ``gone_users`` says that it is of use for names that NSS does not know any more.
     ``check`` refuses, before a proof is asked for and a code spent, what could not be done anyway.
     """
 
@@ -62,4 +63,5 @@ class Verb:
     fields: Mapping[str, Field] = field(default_factory=dict)
     proof: Literal["", "code", "code or account password"] = ""
     root_only: bool = False
+    gone_users: bool = False
     check: Callable[[Context, Call], Refused | None] = lambda _context, _call: None

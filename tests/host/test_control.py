@@ -46,8 +46,14 @@ BODIES: dict[str, dict[str, str]] = {
     "app-password-list": {},
     "app-password-create": {"services": "imap"},
     "app-password-revoke": {"id": "00000000"},
+    "token-rename": {"id": "TOKEN", "label": "new"},
+    "token-disable": {"id": "TOKEN"},
+    "token-enable": {"id": "TOKEN"},
+    "token-remove": {"id": "TOKEN"},
+    "recovery-codes": {},
     "disable": {},
     "enable": {},
+    "reset": {},
 }
 
 
@@ -72,13 +78,23 @@ def test_nobody_touches_what_is_another_users(world: World, alice: tuple[str, To
 def test_no_verb_that_needs_a_proof_works_without(alice: tuple[str, Token], verb: str) -> None:
     user, token = alice
     made = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
+    first = enrol_another(user, token)
     body = {**BODIES[verb], **({"id": made["id"]} if verb == "app-password-revoke" else {})}
+    body |= {"id": first} if body.get("id") == "TOKEN" else {}
     assert call(user, verb, **body)[1]["reason"] == "proof-required"
     for wrong in ("", token.wrong(), PASSWORD, made["password"], "x" * 500):
         assert call(user, verb, **body, proof=wrong)[1]["reason"] == "proof-refused"
     code = token.code()
     assert call(user, verb, **body, proof=code)[0] == "ok"
-    assert call(user, "enrol-begin", proof=code)[1]["reason"] == "proof-refused", "the same code again"
+    assert call(user, "recovery-codes", proof=code)[1]["reason"] == "proof-refused", "the same code again"
+
+
+def enrol_another(user: str, token: Token) -> str:
+    """Give the user a second token; the id of the first."""
+    first = call(user, "status")[1]["tokens"][0]["id"]
+    begun = call(user, "enrol-begin", proof=token.code(), label="tablet")[1]
+    assert call(user, "enrol-confirm", ticket=begun["ticket"], code=Token(begun["secret"]).code())[0] == "ok"
+    return str(first)
 
 
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.root_only])

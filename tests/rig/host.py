@@ -217,6 +217,11 @@ class Host:
                 change = f"{line}\nchangetype: modify\nreplace: oathTOTPLastTimeStep\noathTOTPLastTimeStep: 0\n"
                 self.ldap("ldapmodify", stdin=change)
 
+    def forget_failures(self, name: str) -> None:
+        """Set the count of wrong guesses to zero, as the directory's own client."""
+        change = f"dn: uid={name},ou=otpd\nchangetype: modify\nreplace: oathFailureCount\noathFailureCount: 0\n"
+        self.ldap("ldapmodify", stdin=change)
+
     def ldap(self, tool: str, *arguments: str, stdin: str = "", user: str = "otpd") -> str:
         """Run an OpenLDAP client as ``user``."""
         return run(*self._ldap_command(tool, user), *arguments, stdin=stdin)

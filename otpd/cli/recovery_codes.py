@@ -1,0 +1,25 @@
+"""``otpctl recovery-codes``."""
+
+import click
+
+from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
+
+
+@click.command("recovery-codes")
+@user_option
+@show_secret_option
+@json_option
+@pass_session
+def recovery_codes(session: Session, user: str | None, show_secret: bool) -> None:  # noqa: FBT001 - click's call
+    """Make ten recovery codes, for when your phone is gone. Those you had before become invalid.
+
+    Type one where a code is asked for. Each works once.
+
+    \b
+    Example:
+      otpctl recovery-codes
+    """
+    may_show_secret(session, show_secret)
+    reply = session.call("recovery-codes", user=user)
+    lines = "\n".join(f"  {code}" for code in reply["recovery_codes"])
+    session.show(reply, f"{lines}\n\nWrite them down and keep them away from your phone. They are shown this once.")

@@ -1,0 +1,90 @@
+"""``otpctl token``."""
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from otpd.cli.session import Session, json_option, pass_session, user_option
+from otpd.cli.users import date
+
+
+@click.group()
+def token() -> None:
+    """The devices that give your codes."""
+
+
+@token.command("list")
+@user_option
+@json_option
+@pass_session
+def listing(session: Session, user: str | None) -> None:
+    """List them."""
+    reply = session.call("status", user=user)
+    shown = {"user": reply["user"], "tokens": reply["tokens"]}
+    if session.as_json or not reply["tokens"]:
+        session.show(shown, "No devices. Set one up: otpctl enroll")
+        return
+    table = Table("ID", "LABEL", "STATE", "SINCE", box=None, pad_edge=False)
+    for one in reply["tokens"]:
+        table.add_row(*map(Text, (one["id"], one["label"], one["state"], date(one["created"]))))
+    session.console.print(table)
+
+
+@token.command()
+@user_option
+@click.argument("id")
+@click.argument("label")
+@json_option
+@pass_session
+def rename(session: Session, user: str | None, id: str, label: str) -> None:  # noqa: A002 - it is the argument's name
+    """Call it something else.
+
+    \b
+    Example:
+      otpctl token rename 7bc28b59-75a7-53bf-aa74-f3bcd74eed87 "old phone"
+    """
+    reply = session.call("token-rename", user=user, id=id, label=label)
+    session.show(reply, f"Renamed: {reply['label']}")
+
+
+@token.command()
+@user_option
+@click.argument("id")
+@json_option
+@pass_session
+def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
+    """Refuse its codes until it is enabled.
+
+    \b
+    Example:
+      otpctl token disable 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
+    """
+    reply = session.call("token-disable", user=user, id=id)
+    session.show(reply, "Disabled: its codes are refused. Undo: otpctl token enable")
+
+
+@token.command()
+@user_option
+@click.argument("id")
+@json_option
+@pass_session
+def enable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
+    """Accept its codes again."""
+    reply = session.call("token-enable", user=user, id=id)
+    session.show(reply, "Enabled: its codes are accepted again.")
+
+
+@token.command()
+@user_option
+@click.argument("id")
+@json_option
+@pass_session
+def remove(session: Session, user: str | None, id: str) -> None:  # noqa: A002
+    """Forget it for good: for a phone that is lost or sold.
+
+    \b
+    Example:
+      otpctl token remove 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
+    """
+    reply = session.call("token-remove", user=user, id=id)
+    session.show(reply, "Removed: its codes are refused for good.")

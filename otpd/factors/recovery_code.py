@@ -1,0 +1,65 @@
+"""A recovery code: what is left to a person whose phone is gone. Each works once, over the whole fleet."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from otpd import recovery
+from otpd.directory import User
+from otpd.factor import Attempt, Outcome, Parts, Reason
+from otpd.guesses import Guesses, Spend
+from otpd.policy import ProofName
+from otpd.symbols import Typo
+
+RECOVERY_PURPOSE = "recovery code"
+FEW = 3
+
+
+@dataclass(frozen=True)
+class RecoveryCode:
+    """Typed at the prompt for a code, wherever a code is accepted."""
+
+    proof: ProofName = "code"
+    prompt: str = "Verification code: "
+
+    def claims(self, typed: bytes) -> bool:
+        """Twelve letters and digits."""
+        return recovery.looks_like_one(typed)
+
+    def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
+        """Find the code among those that are left, and take it away."""
+        try:
+            digest = recovery.digest(attempt.typed.reveal())
+        except Typo:
+            return Outcome(Reason.TYPO)
+        user = parts.directory.user(attempt.user, attempt.deadline)
+        if user is None or not user.enrolled:
+            return Outcome(Reason.NOT_ENROLLED)
+        if user.state == "disabled":
+            return Outcome(Reason.DISABLED)
+
+        def find() -> list[Spend]:
+            # Every one is opened and compared, in constant time, whichever of them it is.
+            right = [
+                sealed
+                for sealed in user.sealed_recovery_codes
+                if parts.keys.open(RECOVERY_PURPOSE, (user.name,), sealed) == digest
+            ]
+            return [partial(_spend, user, sealed, attempt, parts) for sealed in right]
+
+        guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
+        return guesses.judge(find, wrong=Reason.WRONG_RECOVERY_CODE, used=Reason.WRONG_RECOVERY_CODE)
+
+
+def _spend(user: User, sealed: bytes, attempt: Attempt, parts: Parts) -> Outcome | None:
+    if not parts.directory.spend_recovery_code(user.name, sealed, attempt.deadline):
+        return None
+    left = len(user.sealed_recovery_codes) - 1
+    return Outcome(Reason.ACCEPTED, detail=f"recovery code, {left} left", info=_told(left))
+
+
+def _told(left: int) -> str:
+    text = f"You used a recovery code. {left or 'None'} of them {'is' if left == 1 else 'are'} left."
+    return text + (" Make new ones: otpctl recovery-codes" if left <= FEW else "")
+
+
+RECOVERY_CODE = RecoveryCode()

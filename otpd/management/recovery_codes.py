@@ -1,0 +1,26 @@
+"""Recovery codes: made as a whole, and shown once."""
+
+from typing import Any
+
+from otpd import audit, recovery
+from otpd.factors.recovery_code import RECOVERY_PURPOSE
+from otpd.management.verb import Call, Context, Refused
+
+
+def may_have(context: Context, call: Call) -> Refused | None:
+    """Who has no token has nothing to recover."""
+    user = context.parts.directory.user(call.user, call.deadline, fresh=True)
+    if user is None or not user.enrolled:
+        return Refused("not-enrolled", "There is no second factor yet. Enrol first: otpctl enroll")
+    if user.state == "disabled":
+        return Refused("disabled", "The second factor is disabled. Ask your administrator.")
+    return None
+
+
+def generate(context: Context, call: Call) -> dict[str, Any]:
+    """A fresh set in the place of whatever is left of the last one."""
+    codes = recovery.generate()
+    sealed = [context.parts.keys.seal(RECOVERY_PURPOSE, (call.user,), recovery.digest(code.reveal())) for code in codes]
+    context.parts.directory.set_recovery_codes(call.user, sealed, context.parts.clock.wall(), call.deadline)
+    audit.record("recovery codes made", user=call.user, peer=call.peer)
+    return {"user": call.user, "recovery_codes": [code.reveal().decode() for code in codes]}

@@ -1,0 +1,77 @@
+"""A user's tokens: rename, disable, enable, remove."""
+
+from typing import Any
+
+from otpd import audit
+from otpd.directory import State, Token, User
+from otpd.management.verb import Call, Context, Refused
+
+
+def exists(context: Context, call: Call) -> Refused | None:
+    """A wrong id must not cost a code."""
+    return None if _find(_user(context, call), call) else _unknown()
+
+
+def may_go(context: Context, call: Call) -> Refused | None:
+    """The last token that works goes by root's hand alone: its owner could not log in afterwards."""
+    user = _user(context, call)
+    token = _find(user, call)
+    if token is None:
+        return _unknown()
+    if not call.peer.is_root and user and user.usable_tokens == (token,):
+        return Refused("last-token", "This is your last device. Enrol another one first, or ask your administrator.")
+    return None
+
+
+def rename(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Give a token another label."""
+    token = _find(_user(context, call), call)
+    label = call.fields.get("label", "")
+    if token is None or not context.parts.directory.rename_token(call.user, token.id, label, call.deadline):
+        return _unknown()
+    return {"user": call.user, "id": token.id, "label": label}
+
+
+def disable(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Refuse its codes until it is enabled."""
+    return _set_state(context, call, "disabled")
+
+
+def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Accept its codes again."""
+    return _set_state(context, call, "active")
+
+
+def remove(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Forget it for good."""
+    token = _find(_user(context, call), call)
+    if token is None or not context.parts.directory.remove_token(call.user, token.id, call.deadline):
+        return _unknown()
+    audit.record("token removed", user=call.user, peer=call.peer, token=token.id)
+    return {"user": call.user, "id": token.id}
+
+
+def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | Refused:
+    user = _user(context, call)
+    token = _find(user, call)
+    if token is None or user is None:
+        return _unknown()
+    if user.state == "disabled":
+        return Refused("disabled", "The user is disabled as a whole. See: otpctl enable")
+    if token.state != state and not context.parts.directory.set_token_state(call.user, token, state, call.deadline):
+        return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
+    audit.record(f"token set {state}", user=call.user, peer=call.peer, token=token.id)
+    return {"user": call.user, "id": token.id, "state": state}
+
+
+def _user(context: Context, call: Call) -> User | None:
+    return context.parts.directory.user(call.user, call.deadline, fresh=True)
+
+
+def _find(user: User | None, call: Call) -> Token | None:
+    tokens = user.tokens if user else ()
+    return next((token for token in tokens if token.id == call.fields["id"]), None)
+
+
+def _unknown() -> Refused:
+    return Refused("no-such-token", "There is no device of that id. See: otpctl token list")

@@ -1,0 +1,34 @@
+"""The format of recovery codes. Pure.
+
+Three groups of four symbols (:mod:`otpd.symbols`): 10 random ones, 50 bits, and the check. That is short enough to be
+written down, and safe where guesses are counted.
+"""
+
+import hashlib
+from typing import Final
+
+from otpd import symbols
+from otpd.secret import Secret
+
+CODES: Final = 10
+SYMBOLS: Final = 10
+_GROUP: Final = 4
+
+
+def generate() -> list[Secret]:
+    """A fresh set of :data:`CODES` codes, as they are shown, once."""
+    made: set[str] = set()
+    while len(made) < CODES:
+        made.add(symbols.random(SYMBOLS))
+    return [Secret(symbols.in_groups(symbols.with_check(code), _GROUP).encode()) for code in sorted(made)]
+
+
+def looks_like_one(typed: bytes) -> bool:
+    """Whether it has the length of a recovery code, whatever the case and the separators."""
+    bare = symbols.bare(typed)
+    return len(bare) == SYMBOLS + symbols.CHECK_SYMBOLS and bare.isascii() and bare.isalnum()
+
+
+def digest(typed: bytes) -> Secret:
+    """What is kept, sealed, to know a code again: SHA-256 of its symbols; raises :class:`otpd.symbols.Typo`."""
+    return Secret(hashlib.sha256(symbols.without_check(symbols.bare(typed), SYMBOLS).encode()).digest())

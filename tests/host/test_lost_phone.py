@@ -1,0 +1,185 @@
+"""Losing a phone, and what helps: recovery codes, a second device, root."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from module.pam_login import AUTH_ERR, SUCCESS, Login
+from rig.host import Token, run
+from rig.people import converse
+
+from .conftest import PASSWORD, World
+from .test_control import call, enrol_another
+
+
+def recovery_codes(world: World, user: str, token: Token) -> list[str]:
+    codes: list[str] = call(user, "recovery-codes", proof=token.code())[1]["recovery_codes"]
+    world.secrets |= set(codes)
+    return codes
+
+
+def test_each_recovery_code_opens_once_where_a_code_does(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    codes = recovery_codes(world, user, token)
+    assert len(set(codes)) == 10
+    for number, code in enumerate(codes):
+        login = world.login("anything", user)
+        typed = (code, code.upper(), code.replace("-", ""), code.replace("-", " "), f" {code} ")[number % 5]
+        login.type(f"text {typed}")
+        result = login.finish()
+        assert result.code == SUCCESS
+        left = 9 - number
+        told = [text for style, text in result.messages if style == "info"]
+        assert told
+        assert f"{left or 'None'} of them" in told[0]
+        assert ("Make new ones" in told[0]) == (left <= 3)
+        assert world.outcome("anything", user, code) == AUTH_ERR, "a second time"
+    assert 'reason="wrong or used recovery code"' in world.host.log("otpd")
+
+
+def test_a_typo_in_a_recovery_code_is_no_guess(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    code = recovery_codes(world, user, token)[0]
+    wrong = ("1" if code[0] == "0" else "0") + code[1:]
+    login = world.login("patient", user)
+    login.type(f"text {wrong}")
+    login.type(f"text {code}")
+    result = login.finish()
+    assert result.code == SUCCESS
+    assert ("info", "There is a typo in it.") in result.messages
+    assert call(user, "status")[1]["failures"] == 0
+
+
+def test_wrong_recovery_codes_are_guesses(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    others = recovery_codes(world, user, token)
+    recovery_codes(world, user, token)  # the ones before become invalid
+    for code in others[:3]:
+        assert world.outcome("anything", user, code) == AUTH_ERR
+    assert call(user, "status")[1]["failures"] == 3
+    assert call(user, "status")[1]["recovery_codes"] == 10
+
+
+def test_eight_offer_one_recovery_code(world: World) -> None:
+    user, token = world.person(enrolled=True)
+    codes = recovery_codes(world, user, token)
+    for code in codes:
+        logins: list[Login] = []
+        for _ in range(8):
+            login = world.login("race", user)
+            login.wait_for("conversation")
+            logins.append(login)
+        for login in logins:
+            login.type(f"text {code}")
+        assert [login.finish().code for login in logins].count(SUCCESS) == 1
+        world.host.forget_failures(user)
+
+
+def test_with_a_recovery_code_to_a_new_phone(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    old = call(user, "status")[1]["tokens"][0]["id"]
+    codes = recovery_codes(world, user, token)
+    begun = call(user, "enrol-begin", proof=codes[0], label="new phone")[1]
+    new = Token(begun["secret"])
+    assert call(user, "enrol-confirm", ticket=begun["ticket"], code=new.code())[0] == "ok"
+    assert call(user, "token-remove", id=old, proof=codes[1])[0] == "ok"
+    assert world.outcome("anything", user, token.code()) == AUTH_ERR
+    assert world.outcome("anything", user, new.code()) == SUCCESS
+    # The account password alone never was enough.
+    assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "proof-refused"
+
+
+def test_the_last_device_stays_unless_root_removes_it(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    only = call(user, "status")[1]["tokens"][0]["id"]
+    for verb in ("token-remove", "token-disable"):
+        assert call(user, verb, id=only, proof=token.code())[1]["reason"] == "last-token"
+    run("otpctl", "token", "remove", only, "--user", user)
+    assert call(user, "status")[1]["enrolled"] is False
+    assert call(user, "enrol-begin")[1]["kind"] == "account password"
+
+
+def test_disabling_one_device_leaves_the_other(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    first = enrol_another(user, token)
+    assert call(user, "token-disable", id=first, proof=token.code())[0] == "ok"
+    assert world.outcome("anything", user, token.code()) == AUTH_ERR
+    # Disabling and enabling the user as a whole does not bring it back.
+    run("otpctl", "disable", "--user", user)
+    assert [one["state"] for one in call(user, "status")[1]["tokens"]].count("suspended") == 1
+    run("otpctl", "enable", "--user", user)
+    assert sorted(one["state"] for one in call(user, "status")[1]["tokens"]) == ["active", "disabled"]
+    assert world.outcome("anything", user, token.code()) == AUTH_ERR
+    assert call("root", "token-enable", user=user, id=first)[0] == "ok"
+    assert world.outcome("anything", user, token.code()) == SUCCESS
+
+
+def test_a_disabled_user_recovers_nothing(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    codes = recovery_codes(world, user, token)
+    run("otpctl", "disable", "--user", user)
+    assert world.outcome("anything", user, codes[0]) == AUTH_ERR
+    assert call(user, "enrol-begin", proof=codes[0])[1]["reason"] == "proof-refused"
+    run("otpctl", "enable", "--user", user)
+    assert world.outcome("anything", user, codes[0]) == SUCCESS
+
+
+def test_renaming(alice: tuple[str, Token]) -> None:
+    user, token = alice
+    only = call(user, "status")[1]["tokens"][0]["id"]
+    assert call(user, "token-rename", id=only, label="\u00dcber phone", proof=token.code())[0] == "ok"
+    assert call(user, "status")[1]["tokens"][0]["label"] == "\u00dcber phone"
+    assert "\u00dcber phone" in run("otpctl", "token", "list", "--user", user)
+
+
+@pytest.mark.parametrize("verb", ["token-rename", "token-disable", "token-enable", "token-remove"])
+def test_an_id_that_is_no_token_costs_no_code(world: World, alice: tuple[str, Token], verb: str) -> None:
+    user, token = alice
+    recovery_codes(world, user, token)
+    made = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
+    code = token.code()
+    for other in ("nonsense", made["id"], "recovery-codes", "*"):
+        assert call(user, verb, id=other, proof=code)[1]["reason"] == "no-such-token"
+    assert world.outcome("anything", user, code) == SUCCESS
+
+
+def test_at_a_terminal(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    seen = converse(["otpctl", "recovery-codes"], [token.code()], user)
+    assert seen.succeeded, seen.screen
+    assert "Write them down" in seen.screen
+    lines = [line.strip() for line in seen.screen.splitlines() if line.startswith("  ")]
+    assert len(lines) == 10
+    world.secrets |= set(lines)
+    assert "10 recovery codes left" in run("otpctl", "status", "--user", user)
+    done = subprocess.run(["otpctl", "recovery-codes", "--user", user], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_nothing_of_them_is_in_the_directory(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    codes = recovery_codes(world, user, token)
+    database = Path("/var/lib/otpd-directory/data/data.mdb").read_bytes()
+    for code in codes:
+        assert code.encode() not in database
+        assert code.replace("-", "")[:10].encode() not in database
+
+
+def test_reset_forgets_all_even_of_an_account_that_is_gone(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    codes = recovery_codes(world, user, token)
+    made = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
+    enrol_another(user, token)
+    code = token.code()
+    run("otpctl", "reset", "--user", user)
+    for service, typed in (("anything", code), ("anything", codes[0]), ("imap", made["password"])):
+        assert world.outcome(service, user, typed) == AUTH_ERR
+    assert call(user, "status")[1]["enrolled"] is False
+    assert call("root", "reset", user=user)[1]["reason"] == "nothing-there"
+    token = world.enroll_self(user)
+    assert world.outcome("anything", user, token.code()) == SUCCESS
+    run("userdel", user)
+    assert call("root", "status", user=user)[1]["reason"] == "no-such-user"
+    run("otpctl", "reset", "--user", user)
+    assert "No such object" in world.host.ldap_error("ldapsearch", "-b", f"uid={user},ou=otpd")
