@@ -6,10 +6,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from otpd import __version__
 from otpd.adapters import config, process, systemd
@@ -22,7 +23,7 @@ from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
 from otpd.clock import SystemClock
 from otpd.dialogue import Dialogue
-from otpd.errors import ConfigError
+from otpd.errors import ConfigError, OtpdError
 from otpd.factor import Parts
 from otpd.management import Management
 from otpd.management.verb import Context
@@ -33,14 +34,20 @@ from otpd.ticket import Tickets
 LOG: Final = logging.getLogger("otpd")
 _CREDENTIAL: Final = "keyring"
 _BIND_CREDENTIAL: Final = "bind-password"
+_STACK_BYTES: Final = 2**20
 SOCKETS: Final = ("auth", "control")
 _MEMORY_BYTES: Final = 512 * 2**20
 _AUTH_MODE: Final = 0o660
 _CONTROL_MODE: Final = 0o666
 
 
+class BrokenError(OtpdError):
+    """A part of the daemon that must never end has ended."""
+
+
 def compose(settings: Config, keys: KeyRing) -> Service:
     """The service that ``settings`` describe."""
+    threading.stack_size(_STACK_BYTES)  # the usual 8 MiB a worker would count against the limit on memory
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
     parts = Parts(
         directory=LdapDirectory(Connections(_servers(settings), clock), settings.directory.base_dn),
@@ -91,7 +98,10 @@ async def serve(settings: Config, keys: KeyRing, which: Sequence[str]) -> None:
     watchdog = asyncio.create_task(_feed_watchdog())
     systemd.notify("READY=1")
     LOG.info("otpd %s answers on %s", __version__, " and ".join(f"{name}.sock" for name in which))
+    server.broken.add_done_callback(lambda _: stop.set())
     await stop.wait()
+    if server.broken.done():
+        raise BrokenError(type(server.broken.exception()).__name__)
     systemd.notify("STOPPING=1")
     watchdog.cancel()
     await server.close(settings.daemon.deadline_seconds)
@@ -137,11 +147,17 @@ def main() -> None:
         asyncio.run(serve(settings, keys, [arguments.serve] if arguments.serve else SOCKETS))
     except ListenError as error:
         LOG.critical("%s", error)
-        sys.stderr.flush()
-        os._exit(os.EX_OSERR)
+        _leave(os.EX_OSERR)
+    except BrokenError as error:
+        LOG.critical("%s: otpd cannot go on, and leaves it to systemd to start it anew", error)
+        _leave(os.EX_SOFTWARE)
+    _leave(os.EX_OK)
+
+
+def _leave(code: int) -> NoReturn:
     # Workers that hang on a directory must not keep the process; what was read has been answered.
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,8 @@ class AppPasswordRecord:
 class Directory(Protocol):
     """otpd's own subtree."""
 
-    def user(self, name: UserName, deadline: Deadline, *, fresh: bool = False) -> User | None:
-        """The user's entry with all tokens, or None; ``fresh`` as the server knows it that takes the writes."""
+    def user(self, name: UserName, deadline: Deadline) -> User | None:
+        """The user's entry with all tokens, or None; as the server knows it that takes the writes."""
         ...
 
     def app_password(

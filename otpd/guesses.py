@@ -70,7 +70,7 @@ class Guesses:
         for _ in range(_RACES):
             if self._set(known, known + 1, self.clock.wall()):
                 return
-            current = self.directory.user(self.user.name, self.deadline, fresh=True)
+            current = self.directory.user(self.user.name, self.deadline)
             if current is None:
                 return
             known = current.failures

@@ -11,7 +11,6 @@ class Peer:
     """The process at the other end of a socket, by the kernel's word (SO_PEERCRED)."""
 
     uid: int
-    pid: int = 0
 
     def __str__(self) -> str:
         return f"uid:{self.uid}"

@@ -114,6 +114,8 @@ class Helper:
             self._start(link, user, password)
 
     def _start(self, link: socket.socket, user: bytes, password: bytes) -> None:
+        # Counted before it is looked at: passwords that are tried at once must not outrun the count.
+        self.failures.note(user, right=False)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         child = os.fork()
         if child == 0:
@@ -129,8 +131,8 @@ class Helper:
         verdict = os.read(reading, 16)
         os.close(reading)
         os.waitpid(child, 0)
-        if verdict in (b"yes", b"no"):
-            self.failures.note(user, right=verdict == b"yes")
+        if verdict == b"yes":
+            self.failures.note(user, right=True)
         _answer(link, verdict or b"error")
 
     def _end_overdue(self) -> None:

@@ -136,12 +136,15 @@ Reply = Ask | Done | Error
 Fields = dict[str, list[bytes]]
 
 
-def check_limits(frames: Sequence[bytes]) -> None:
-    """Raise :class:`ProtocolError` when ``frames`` (bytes each) go beyond a limit or do not start with the version."""
+def check_limits(frames: Sequence[bytes], frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    """Raise :class:`ProtocolError` when ``frames`` go beyond a limit or do not start with the version.
+
+    ``frame_bytes`` is the limit of one frame.
+    """
     if len(frames) > MAX_FRAMES:
         raise ProtocolError(f"more than {MAX_FRAMES} frames in a message")
-    if any(len(frame) > MAX_FRAME_BYTES for frame in frames):
-        raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
+    if any(len(frame) > frame_bytes for frame in frames):
+        raise ProtocolError(f"a frame of more than {frame_bytes} bytes")
     if sum(len(frame) for frame in frames) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"a message of more than {MAX_MESSAGE_BYTES} bytes")
     if len(frames) < 2:  # noqa: PLR2004 - the envelope: version and verb
@@ -230,13 +233,13 @@ def encode_reply(reply: Reply) -> list[bytes]:
 def encode_management(verb: str, body: dict[str, Any]) -> list[bytes]:
     """A message of control.sock: a verb or ``ok`` or ``error``, and its JSON object."""
     frames = [VERSION, verb.encode(), json.dumps(body, ensure_ascii=False).encode()]
-    check_limits(frames)
+    check_limits(frames, MAX_MESSAGE_BYTES)
     return frames
 
 
 def decode_management(frames: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
     """The verb and the object of a message of control.sock; raises :class:`ProtocolError`."""
-    check_limits(frames)
+    check_limits(frames, MAX_MESSAGE_BYTES)
     if len(frames) != 3:  # noqa: PLR2004 - version, verb, body
         raise ProtocolError("expected a version, a verb and one JSON object")
     try:

@@ -13,14 +13,17 @@ from otpd.secret import Secret
 CODES: Final = 10
 SYMBOLS: Final = 10
 _GROUP: Final = 4
+_CODE_DIGITS: Final = 6
 
 
 def generate() -> list[Secret]:
     """A fresh set of :data:`CODES` codes, as they are shown, once."""
     made: set[str] = set()
     while len(made) < CODES:
-        made.add(symbols.random(SYMBOLS))
-    return [Secret(symbols.in_groups(symbols.with_check(code), _GROUP).encode()) for code in sorted(made)]
+        code = symbols.with_check(symbols.random(SYMBOLS))
+        if not code[-_CODE_DIGITS:].isdigit():  # it would look like a password and a code in one answer
+            made.add(code)
+    return [Secret(symbols.in_groups(code, _GROUP).encode()) for code in sorted(made)]
 
 
 def looks_like_one(typed: bytes) -> bool:

@@ -97,8 +97,8 @@ class Service:
     async def _work(self, step: Callable[[Deadline], T]) -> T | None:
         """``step`` on a worker, or None when it is not done by the deadline, or broke in a way nobody foresaw."""
         deadline = Deadline.after(self.clock, self.deadline_seconds)
-        work = asyncio.get_running_loop().run_in_executor(self.pool, _unless_late, step, deadline)
         try:
+            work = asyncio.get_running_loop().run_in_executor(self.pool, _unless_late, step, deadline)
             return await asyncio.wait_for(work, self.deadline_seconds)
         except TimeoutError:
             LOG.warning("no answer within %g seconds: directory, NSS or workers hang", self.deadline_seconds)

@@ -18,12 +18,16 @@ def wait_seconds(failures: int) -> int:
     return int(min(MAX_WAIT_SECONDS, 2 ** min(failures - FREE_FAILURES, 16)))
 
 
-def allowed(failures: int, last_failure_at: float | None, now: float) -> bool:
-    """Whether a guess may be looked at; ``last_failure_at`` and ``now`` are seconds since the Unix epoch.
+def seconds_left(failures: int, last_failure_at: float | None, now: float) -> float:
+    """Seconds until a guess is looked at again; ``last_failure_at`` and ``now`` are seconds since the Unix epoch.
 
     A last failure further in the future than the longest wait was written under a wrong clock, and holds nobody up.
     """
-    if last_failure_at is None:
-        return True
-    elapsed = now - last_failure_at
-    return elapsed >= wait_seconds(failures) or elapsed < -MAX_WAIT_SECONDS
+    if last_failure_at is None or now - last_failure_at < -MAX_WAIT_SECONDS:
+        return 0.0
+    return max(0.0, last_failure_at + wait_seconds(failures) - now)
+
+
+def allowed(failures: int, last_failure_at: float | None, now: float) -> bool:
+    """Whether a guess may be looked at."""
+    return seconds_left(failures, last_failure_at, now) == 0.0

@@ -21,6 +21,7 @@ from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Role, check
 from otpd.clock import Deadline
 from otpd.directory import AppPasswordRecord, State, Token, User
+from otpd.errors import DirectoryError
 from otpd.values import EntryId, TimeStep, UserName
 
 Changes = Mapping[str, list[tuple[str, list[Any]]]]
@@ -40,9 +41,10 @@ class LdapDirectory:
         self._connections = connections
         self._base_dn = base_dn
 
-    def user(self, name: UserName, deadline: Deadline, *, fresh: bool = False) -> User | None:  # noqa: D102 - see there
+    def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102 - otpd.directory says it
+        # Not from any server: one that lags behind would not know of failures, so guesses would cost nothing.
         which = "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))"
-        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write" if fresh else "read")
+        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write")
         users = [entry for _, entry in found if entries.is_a(entry, "otpdUser")]
         if not users:
             return None
@@ -61,8 +63,12 @@ class LdapDirectory:
         return (users[0] if users else None), (records[0] if records else None)
 
     def app_passwords(self, name: UserName, deadline: Deadline) -> tuple[AppPasswordRecord, ...]:  # noqa: D102
-        found = self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=otpdAppPassword)", deadline)
-        records = [entries.to_app_password(dn, entry) for dn, entry in found]
+        which = "(|(objectClass=otpdUser)(objectClass=otpdAppPassword))"
+        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline)
+        for _, entry in found:
+            if entries.is_a(entry, "otpdUser"):
+                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
+        records = [entries.to_app_password(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdAppPassword")]
         return tuple(sorted(records, key=lambda record: (record.created, record.id)))
 
     def ensure_user(self, name: UserName, deadline: Deadline) -> None:  # noqa: D102
@@ -87,6 +93,7 @@ class LdapDirectory:
         return self._compare_and_set(self._user_dn(name), changes, deadline)
 
     def set_state(self, name: UserName, state: State, deadline: Deadline) -> None:  # noqa: D102
+        self.user(name, deadline)  # raises where it is another user's, whose name differs in case alone
         self._modify(self._user_dn(name), {"otpdState": [(ldap3.MODIFY_REPLACE, [state])]}, deadline)
         old, new = ("suspended", "active") if state == "active" else ("active", "suspended")
         found = self._search(self._user_dn(name), ldap3.LEVEL, f"(otpdState={old})", deadline, "write")
@@ -94,6 +101,8 @@ class LdapDirectory:
             self._compare_and_set(dn, {"otpdState": _from_to(old, new)}, deadline)
 
     def remove_user(self, name: UserName, deadline: Deadline) -> bool:  # noqa: D102
+        if self.user(name, deadline) is None:
+            return False
         for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):
             self._delete(dn, deadline)
         return self._delete(self._user_dn(name), deadline)
@@ -161,6 +170,11 @@ class LdapDirectory:
             ),
         )
         if check(result, "search", self._base_dn, (_SUCCESS, RESULT_NO_SUCH_OBJECT)) == RESULT_NO_SUCH_OBJECT:
+            if base == self._base_dn:
+                raise DirectoryError(f"search: there is no {self._base_dn}: base_dn is wrong, or a server is empty")
+            if result["dn"].lower() != self._base_dn.lower():
+                # Nobody would be enrolled then, and where policy allows those, everybody let in.
+                self._search(self._base_dn, ldap3.BASE, "(objectClass=*)", deadline, role)
             return []
         return [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
 

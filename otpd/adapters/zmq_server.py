@@ -10,9 +10,9 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import zmq
 import zmq.asyncio
@@ -27,7 +27,7 @@ Handler = Callable[[Peer, list[bytes]], Awaitable[list[bytes]]]
 _ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # RFC 27
 _ZAP_REQUEST_FRAMES: Final = 6
 _BACKLOG: Final = 512
-_HANDSHAKE_MILLISECONDS: Final = 5000
+_HANDSHAKE_MILLISECONDS: Final = 2000
 _HIGH_WATER_MARK: Final = 8  # messages that libzmq holds for one connection; a client sends one and waits
 _WARN_SECONDS: Final = 60
 _BUSY_PAUSE_SECONDS: Final = 0.002
@@ -42,7 +42,8 @@ class ListenError(OtpdError):
 class Gate:
     """How many connections a uid may open: a bucket of ``burst``, refilled with ``per_second``. Root is not counted.
 
-    It bounds what a local user can do to libzmq and to the process's descriptors.
+    It is asked once a client has shown its greeting, so it bounds what reaches the daemon's own code, and not how many
+    descriptors a local user can take up.
     """
 
     def __init__(self, burst: int = 50, per_second: float = 5.0) -> None:
@@ -74,8 +75,10 @@ class Server:
         self._gate = Gate()
         self._zap = self._context.socket(zmq.ROUTER)
         self._zap.bind(_ZAP_ENDPOINT)
+        self.broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done, with what happened, when a part that must never end has ended: the process is of no use any more."""
         self._sockets: list[zmq.asyncio.Socket] = []
-        self._receivers: list[asyncio.Task[None]] = [asyncio.create_task(self._answer_zap())]
+        self._receivers: list[asyncio.Task[None]] = [self._watched(self._answer_zap())]
         self._requests: set[asyncio.Task[None]] = set()
         self._in_flight: Counter[int] = Counter()
 
@@ -105,7 +108,21 @@ class Server:
         finally:
             os.umask(old)
         self._sockets.append(socket)
-        self._receivers.append(asyncio.create_task(self._receive(socket, handler, busy)))
+        self._receivers.append(self._watched(self._receive(socket, handler, busy)))
+
+    def _watched(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            # MemoryError, for one: libzmq hands over a message of any number of frames.
+            self._break(task.exception() or RuntimeError("it ended"))
+
+    def _break(self, error: BaseException) -> None:
+        if not self.broken.done():
+            self.broken.set_exception(error)
 
     async def close(self, seconds: float) -> None:
         """Read no more, answer what was read within ``seconds``, and go."""
@@ -130,17 +147,23 @@ class Server:
                 # A flood is read no faster than this, so it fills its own pipes and leaves the loop to others.
                 await asyncio.sleep(_BUSY_PAUSE_SECONDS)
                 continue
-            task = asyncio.create_task(self._serve(socket, peer, route, message, handler))
+            task = asyncio.create_task(self._serve(socket, peer, [route, *message], handler, busy))
             self._requests.add(task)
             task.add_done_callback(self._requests.discard)
             await asyncio.sleep(0)  # a message that is there already is received without giving way to others
 
     async def _serve(
-        self, socket: zmq.asyncio.Socket, peer: Peer, route: bytes, message: list[bytes], handler: Handler
+        self, socket: zmq.asyncio.Socket, peer: Peer, frames: list[bytes], handler: Handler, busy: list[bytes]
     ) -> None:
+        route, *message = frames
         self._in_flight[peer.uid] += 1
         try:
             await _send(socket, peer, [route, *await handler(peer, message)])
+        except MemoryError as error:
+            self._break(error)
+        except Exception as error:  # noqa: BLE001 - a client waits; the text may quote what it sent
+            LOG.error("a request of %s broke the daemon's own code: %s", peer, type(error).__name__)  # noqa: TRY400
+            await _send(socket, peer, [route, *busy])
         finally:
             self._in_flight[peer.uid] -= 1
             self._in_flight += Counter()  # drops what is zero

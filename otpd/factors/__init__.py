@@ -9,7 +9,7 @@ from otpd.factors.password_and_code import PASSWORD_AND_CODE
 from otpd.factors.recovery_code import RECOVERY_CODE
 from otpd.policy import ProofName
 
-FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, RECOVERY_CODE, PASSWORD_AND_CODE)
+FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE)
 
 
 def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:

@@ -64,7 +64,7 @@ def _spend(user: User, token: Token, step: TimeStep, attempt: Attempt, parts: Pa
     while current is not None and current.state == "active" and step > current.last_step:
         if parts.directory.spend_step(user.name, current, step, attempt.deadline):
             return Outcome(Reason.ACCEPTED, detail=f"token {token.id}")
-        fresh = parts.directory.user(user.name, attempt.deadline, fresh=True)
+        fresh = parts.directory.user(user.name, attempt.deadline)
         usable = fresh.usable_tokens if fresh else ()
         current = next((other for other in usable if other.id == token.id), None)
     return None

@@ -26,12 +26,14 @@ _ID: Final = Field(64, required=True)
 
 VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb(users.status),
-    "enrol-begin": Verb(enrolment.begin, {"label": _LABEL}, proof="code or account password"),
+    "enrol-begin": Verb(
+        enrolment.begin, {"label": _LABEL}, proof="code or account password", check=enrolment.may_begin
+    ),
     "enrol-confirm": Verb(enrolment.confirm, {"ticket": Field(4096, required=True), "code": Field(64, required=True)}),
     "app-password-list": Verb(app_passwords.listing),
     "app-password-create": Verb(
         app_passwords.create,
-        {"label": _LABEL, "services": Field(1024, required=True)},
+        {"label": _LABEL, "services": Field(256, required=True)},
         proof="code",
         check=app_passwords.may_create,
     ),

@@ -8,7 +8,7 @@ from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.values import EntryId, ServiceName
 
-MAX_PER_USER: Final = 100
+MAX_PER_USER: Final = 30  # so that a list of them fits into a message
 
 
 def may_create(context: Context, call: Call) -> Refused | None:

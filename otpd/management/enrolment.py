@@ -21,6 +21,15 @@ from otpd.values import EntryId, TimeStep, UserName
 _PURPOSE: Final = "enrolment"
 _NAMESPACE: Final = uuid.UUID("aae1f399-e961-4f88-b936-69224b12d696")  # the schema's arc
 _WINDOW_STEPS: Final = 1
+MAX_TOKENS: Final = 20  # so that a list of them fits into a message
+
+
+def may_begin(context: Context, call: Call) -> Refused | None:
+    """There is an end to devices."""
+    user = context.parts.directory.user(call.user, call.deadline)
+    if user and len(user.tokens) >= MAX_TOKENS:
+        return Refused("too-many", f"There are {MAX_TOKENS} devices already. Remove one: otpctl token remove")
+    return None
 
 
 def begin(context: Context, call: Call) -> dict[str, Any]:
@@ -57,7 +66,9 @@ def confirm(context: Context, call: Call) -> dict[str, Any] | Refused:
     if state["user"] != call.user:
         return Refused("not-permitted", "This enrolment is another user's.")
     user = context.parts.directory.user(call.user, call.deadline)
-    if state["first"] and user and user.enrolled:
+    enrolled = bool(user and user.enrolled)
+    if enrolled == state["first"]:
+        # Somebody was faster; or the user was reset, so what proved this enrolment proves nothing any more.
         return _overtaken()
     if user and user.state == "disabled" and not call.peer.is_root:
         return Refused("disabled", "Your second factor is disabled. Ask your administrator.")
@@ -97,4 +108,4 @@ def _step_of(context: Context, call: Call, state: dict[str, Any]) -> TimeStep | 
 
 
 def _overtaken() -> Refused:
-    return Refused("overtaken", "Another enrolment was finished meanwhile, so this one was not activated.")
+    return Refused("overtaken", "Another enrolment, or a reset, came between, so this one was not activated.")

@@ -9,7 +9,7 @@ from otpd.management.verb import Call, Context, Refused
 
 def may_have(context: Context, call: Call) -> Refused | None:
     """Who has no token has nothing to recover."""
-    user = context.parts.directory.user(call.user, call.deadline, fresh=True)
+    user = context.parts.directory.user(call.user, call.deadline)
     if user is None or not user.enrolled:
         return Refused("not-enrolled", "There is no second factor yet. Enrol first: otpctl enroll")
     if user.state == "disabled":

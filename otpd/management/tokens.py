@@ -65,7 +65,7 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | R
 
 
 def _user(context: Context, call: Call) -> User | None:
-    return context.parts.directory.user(call.user, call.deadline, fresh=True)
+    return context.parts.directory.user(call.user, call.deadline)
 
 
 def _find(user: User | None, call: Call) -> Token | None:

@@ -1,5 +1,6 @@
 """The user as a whole: status, disable, enable."""
 
+import math
 from typing import Any
 
 from otpd import audit, throttle
@@ -10,17 +11,15 @@ from otpd.management.verb import Call, Context, Refused
 def status(context: Context, call: Call) -> dict[str, Any]:
     """What otpd knows of the user; times are seconds since the Unix epoch."""
     user = context.parts.directory.user(call.user, call.deadline)
-    wait = 0.0
-    if user and user.last_failure is not None:
-        elapsed = context.parts.clock.wall() - user.last_failure
-        wait = max(0.0, throttle.wait_seconds(user.failures) - elapsed)
+    now = context.parts.clock.wall()
+    wait = throttle.seconds_left(user.failures, user.last_failure, now) if user else 0.0
     tokens = user.tokens if user else ()
     return {
         "user": call.user,
         "enrolled": bool(tokens),
         "disabled": bool(user and user.state == "disabled"),
         "failures": user.failures if user else 0,
-        "wait_seconds": int(min(wait, throttle.MAX_WAIT_SECONDS)),
+        "wait_seconds": math.ceil(wait),
         "tokens": [
             {"id": token.id, "label": token.label, "state": token.state, "created": int(token.created)}
             for token in tokens

@@ -281,6 +281,15 @@ class TestOtpctl:
         assert call(user, "app-password-revoke", id="00000000", proof=code)[1]["reason"] == "no-such-app-password"
         assert world.outcome("anything", user, code) == SUCCESS
 
+    def test_as_many_app_passwords_as_there_may_be(self, alice: tuple[str, Token]) -> None:
+        user, _ = alice
+        create = ("otpctl", "app-password", "create", "--user", user, "--json")
+        create += ("--service", "imap", "--service", "smtp")
+        for _ in range(30):
+            run(*create, "--label", '"' * 64)
+        assert len(call(user, "app-password-list")[1]["app_passwords"]) == 30
+        assert call("root", "app-password-create", user=user, services="imap")[1]["reason"] == "too-many"
+
     def test_labels_are_no_markup(self, alice: tuple[str, Token]) -> None:
         create = ("otpctl", "app-password", "create", "--service", "imap", "--json")
         run(*create, "--user", alice[0], "--label", "[/x] [bold]")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import zmq
-from module.pam_login import AUTHINFO_UNAVAIL, SUCCESS
+from module.pam_login import AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS
 from rig.host import Host, Token, connects, run
 from rig.people import as_user, in_background
 
-from otpd.protocol import Begin, encode_request
+from otpd.protocol import Begin, decode_management, encode_request
 
 from .conftest import PASSWORD, World, eventually
 from .test_control import AUTH, CONTROL, call, send
@@ -142,6 +142,20 @@ class TestDirectory:
         assert world.outcome("anything", user, token.code()) == AUTHINFO_UNAVAIL
         assert seed not in world.host.log("otpd")
 
+    def test_a_base_that_is_not_there_is_no_reason_to_let_in(self, world: World, alice: tuple[str, Token]) -> None:
+        user, _ = alice
+        with restarted(world.host, world.host.settings + '\n[directory]\nbase_dn = "ou=typo"\n'):
+            for service in ("lenient", "anything"):
+                assert world.outcome(service, user, "000000") == AUTHINFO_UNAVAIL
+        assert "there is no ou=typo" in world.host.log("otpd")
+
+    def test_reset_and_list_keep_apart_what_differs_in_case(self, world: World, alice: tuple[str, Token]) -> None:
+        user, token = alice
+        run("useradd", "--no-create-home", user.upper())
+        for verb in ("reset", "app-password-list", "disable"):
+            assert call("root", verb, user=user.upper())[0] == "error"
+        assert world.outcome("anything", user, token.code()) == SUCCESS
+
     def test_an_entry_that_spells_the_name_differently(self, world: World) -> None:
         """uid compares without case, and so a user NAME must not be judged by the entry of the user name."""
         user, token = world.person(enrolled=True)
@@ -254,6 +268,50 @@ class TestDaemon:
         world.host.stop_daemon()
         world.host.start_daemon()
 
+    def test_a_message_of_a_million_frames_hangs_nothing(self, world: World) -> None:
+        """It is 2 MB on the wire, and more than the daemon may have once it is a list: it ends, or it answers."""
+        mallory, _ = world.person()
+
+        def attack() -> None:
+            link = raw_handshake(b"")
+            link.settimeout(20)
+            for _ in range(1900):
+                link.sendall(b"\x01\x00" * 1000)
+            link.sendall(b"\x00\x00")
+
+        as_user(mallory, attack)
+        control = world.host.processes["otpd-control"]
+
+        def ended_or_answers() -> bool:
+            if control.poll() is not None:
+                return True
+            try:
+                return decode_management(send(CONTROL, [b"otpd/1", b"status", b"{}"], seconds=1)[0])[0] == "ok"
+            except zmq.Again:
+                return False
+
+        assert eventually(ended_or_answers, 60)
+        if control.poll() is not None:
+            assert control.returncode not in (0, None)
+        world.host.stop_daemon()
+        world.host.start_daemon()
+
+    def test_as_many_workers_as_can_be_set(self, world: World, alice: tuple[str, Token]) -> None:
+        user, _ = alice
+        with restarted(world.host, world.host.settings + "\n[daemon]\nworkers = 64\n"):
+            logins = [world.login("anything", user) for _ in range(80)]
+            for login in logins:
+                login.wait_for("conversation")
+            world.host.processes["slapd"].send_signal(signal.SIGSTOP)
+            for login in logins:
+                login.type("text 000000")
+            time.sleep(1)
+            world.host.processes["slapd"].send_signal(signal.SIGCONT)
+            codes = [login.finish().code for login in logins]
+        assert set(codes) <= {AUTH_ERR, AUTHINFO_UNAVAIL}
+        assert codes.count(AUTH_ERR) >= 64
+        assert "Task exception" not in world.host.log("otpd")
+
     def test_connections_of_one_user_are_limited(self, world: World) -> None:
         mallory, _ = world.person()
 
@@ -364,6 +422,32 @@ class TestHelper:
             assert world.outcome("one", user, PASSWORD + "123456") == AUTHINFO_UNAVAIL
         finally:
             world.host.processes["otpd-password"].send_signal(signal.SIGCONT)
+
+    def test_passwords_tried_at_once_do_not_outrun_the_count(self, world: World) -> None:
+        user, _ = world.person()
+
+        def guess() -> list[bytes]:
+            links = []
+            for number in range(24):
+                link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                link.settimeout(20)
+                link.connect("/run/otpd/password.sock")
+                link.send(f"{user}\0wrong{number}".encode())
+                links.append(link)
+            return [link.recv(16) for link in links]
+
+        assert set(as_user("otpd", guess)) == {b"no"}
+        unseen = world.host.log("otpd-password").count("refused unseen")
+        assert unseen >= 24 - 6
+
+    def test_time_does_not_tell_a_right_password(self, world: World, alice: tuple[str, Token]) -> None:
+        user, token = alice
+        seconds = []
+        for typed in ("wrong000000", PASSWORD + token.wrong(), "wrong000000", PASSWORD + token.wrong()):
+            login = world.login("one", user)
+            login.type(f"text {typed}")
+            seconds.append(login.finish().seconds)
+        assert max(seconds) - min(seconds) < 0.15, seconds
 
     def test_answers_nobody_but_otpd(self, world: World) -> None:
         """Root may open its socket, and is not answered."""

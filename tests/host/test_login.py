@@ -25,6 +25,16 @@ def test_ssh_with_password_and_code(host: Host, alice: tuple[str, Token]) -> Non
     host.stop("sshd")
 
 
+def test_a_stranger_who_knows_a_name_cannot_slow_its_owner(host: Host, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    port = host.start_sshd()
+    for _ in range(3):
+        assert not came_in(ssh(port, user, ["no idea", "000000"]))
+    assert '"failures": 0' in run("otpctl", "status", "--user", user, "--json")
+    assert came_in(ssh(port, user, [PASSWORD, token.code()]))
+    host.stop("sshd")
+
+
 def test_ssh_with_public_key_and_code(host: Host, alice: tuple[str, Token], tmp_path: Path) -> None:
     user, token = alice
     key = tmp_path / "key"

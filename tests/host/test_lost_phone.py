@@ -144,6 +144,14 @@ def test_an_id_that_is_no_token_costs_no_code(world: World, alice: tuple[str, To
     assert world.outcome("anything", user, code) == SUCCESS
 
 
+def test_a_ticket_does_not_outlive_what_proved_it(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    begun = call(user, "enrol-begin", proof=token.code())[1]
+    run("otpctl", "reset", "--user", user)
+    confirmed = call(user, "enrol-confirm", ticket=begun["ticket"], code=Token(begun["secret"]).code())
+    assert confirmed[1]["reason"] == "overtaken"
+
+
 def test_at_a_terminal(world: World, alice: tuple[str, Token]) -> None:
     user, token = alice
     seen = converse(["otpctl", "recovery-codes"], [token.code()], user)

@@ -28,7 +28,7 @@ CREDENTIALS: Final = Path("/run/otpd-credentials")
 PERIOD_SECONDS: Final = 30
 DAEMONS: Final = {"otpd": "auth", "otpd-control": "control"}
 
-PASSWORD_THEN_CODE: Final = "auth required pam_unix.so\nauth required pam_otpd.so\naccount required pam_unix.so\n"
+PASSWORD_THEN_CODE: Final = "auth requisite pam_unix.so\nauth required pam_otpd.so\naccount required pam_unix.so\n"
 CODE_ONLY: Final = "auth required pam_otpd.so\naccount required pam_unix.so\n"
 ONE_ANSWER: Final = (
     "auth required pam_otpd.so forward_pass\nauth required pam_unix.so use_first_pass\naccount required pam_unix.so\n"
