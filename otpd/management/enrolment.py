@@ -25,8 +25,10 @@ MAX_TOKENS: Final = 20  # so that a list of them fits into a message
 
 
 def may_begin(context: Context, call: Call) -> Refused | None:
-    """There is an end to devices."""
+    """There is an end to devices; and a device of a user who is disabled would give codes that are refused."""
     user = context.parts.directory.user(call.user, call.deadline)
+    if user and user.state == "disabled":
+        return _disabled()
     if user and len(user.tokens) >= MAX_TOKENS:
         return Refused("too-many", f"There are {MAX_TOKENS} devices already. Remove one: otpctl token remove")
     return None
@@ -70,8 +72,8 @@ def confirm(context: Context, call: Call) -> dict[str, Any] | Refused:
     if enrolled == state["first"]:
         # Somebody was faster; or the user was reset, so what proved this enrolment proves nothing any more.
         return _overtaken()
-    if user and user.state == "disabled" and not call.peer.is_root:
-        return Refused("disabled", "Your second factor is disabled. Ask your administrator.")
+    if user and user.state == "disabled":
+        return _disabled()
     step = _step_of(context, call, state)
     if step is None:
         return Refused("wrong-code", "Wrong code. Check that the clock of your phone is right, and try the next one.")
@@ -105,6 +107,10 @@ def _step_of(context: Context, call: Call, state: dict[str, Any]) -> TimeStep | 
     now = otp.time_step(DEFAULT_PARAMETERS, context.parts.clock.wall())
     window = max(_WINDOW_STEPS, context.parts.window_steps)
     return next(iter(otp.matching_steps(seed, DEFAULT_PARAMETERS, code, now, window)), None)
+
+
+def _disabled() -> Refused:
+    return Refused("disabled", "The second factor is disabled. An administrator can enable it: otpctl enable")
 
 
 def _overtaken() -> Refused:
