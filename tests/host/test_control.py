@@ -302,7 +302,8 @@ class TestOtpctl:
         run("otpctl", "disable", "--user", user)
         assert world.outcome("anything", user, token.code()) != SUCCESS
         assert world.outcome("imap", user, password["password"]) != SUCCESS
-        assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "proof-refused"
+        assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "disabled"
+        assert call("root", "enrol-begin", user=user)[1]["reason"] == "disabled"
         run("otpctl", "enable", "--user", user)
         assert world.outcome("anything", user, token.code()) == SUCCESS
         assert world.outcome("imap", user, password["password"]) == SUCCESS

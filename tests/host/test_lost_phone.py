@@ -120,7 +120,7 @@ def test_a_disabled_user_recovers_nothing(world: World, alice: tuple[str, Token]
     codes = recovery_codes(world, user, token)
     run("otpctl", "disable", "--user", user)
     assert world.outcome("anything", user, codes[0]) == AUTH_ERR
-    assert call(user, "enrol-begin", proof=codes[0])[1]["reason"] == "proof-refused"
+    assert call(user, "enrol-begin", proof=codes[0])[1]["reason"] == "disabled"
     run("otpctl", "enable", "--user", user)
     assert world.outcome("anything", user, codes[0]) == SUCCESS
 
