@@ -1,12 +1,12 @@
 """``otpctl keys``."""
 
-import os
 from pathlib import Path
 
 import click
 
+from otpd import ring_text
+from otpd.adapters.key_file import make_key_ring
 from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
-from otpd.seal import new_key_line
 
 
 @click.group()
@@ -29,14 +29,9 @@ def init(session: Session, path: Path) -> None:
       otpctl keys init
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        make_key_ring(path, ring_text.with_new_key(""))
     except FileExistsError:
         session.fail("exists", f"{path} exists already; it is left as it is", Exit.CANNOT_CREATE)
     except OSError as error:
         session.fail("cannot-create", f"{path}: {error.strerror}", Exit.CANNOT_CREATE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(new_key_line("k1").reveal())
-        file.flush()
-        os.fsync(file.fileno())
     session.show({"file": str(path)}, f"Made {path}. Keep a copy in a safe place, and give it to every host.")
