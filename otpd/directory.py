@@ -17,6 +17,7 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
+Kind = Literal["token", "app password"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,29 @@ class AppPasswordRecord:
     services: frozenset[ServiceName]
     created: float
     sealed_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedValue:
+    """A sealed value and where it stands: of a token or an app password, below which user, in which entry.
+
+    ``place`` is the directory's own name for the entry. ``user`` and ``id`` are empty where it does not show them; such
+    a value opens nowhere.
+    """
+
+    user: UserName
+    id: EntryId
+    kind: Kind
+    place: str
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedValues:
+    """What a search for sealed values found, and whether there are more."""
+
+    values: tuple[SealedValue, ...]
+    more: bool
 
 
 class Directory(Protocol):
@@ -135,4 +159,16 @@ class Directory(Protocol):
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:
         """Remove an app password; False when there is none of that id."""
+        ...
+
+    def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:
+        """At most ``limit`` values that name the key ``key_id``, of all users, as the server knows them that writes."""
+        ...
+
+    def sealed_without(self, key_ids: tuple[str, ...], limit: int, deadline: Deadline) -> SealedValues:
+        """At most ``limit`` values that name none of ``key_ids``. It may look at every entry, and take its time."""
+        ...
+
+    def reseal(self, value: SealedValue, sealed: bytes, deadline: Deadline) -> bool:
+        """Put ``sealed`` in the place of ``value``, if that still stands there."""
         ...
