@@ -17,7 +17,8 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
-Kind = Literal["token", "app password"]
+Kind = Literal["token", "app password", "recovery code"]
+"""What a sealed value belongs to."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class AppPasswordRecord:
 
 @dataclass(frozen=True)
 class SealedValue:
-    """A sealed value and where it stands: of a token or an app password, below which user, in which entry.
+    """A sealed value and where it stands: what it belongs to, below which user, in which entry.
 
     ``place`` is the directory's own name for the entry. ``user`` and ``id`` are empty where it does not show them; such
     a value opens nowhere.
@@ -162,11 +163,18 @@ class Directory(Protocol):
         ...
 
     def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:
-        """At most ``limit`` values that name the key ``key_id``, of all users, as the server knows them that writes."""
+        """The values that name the key ``key_id``, in at most ``limit`` entries of all users.
+
+        As the server knows them that takes the writes.
+        """
         ...
 
     def sealed_without(self, key_ids: tuple[str, ...], limit: int, deadline: Deadline) -> SealedValues:
-        """At most ``limit`` values that name none of ``key_ids``. It may look at every entry, and take its time."""
+        """The values that name none of ``key_ids``, in at most ``limit`` entries.
+
+        It may look at every entry, and take its time. Of several values in one entry, some of which name one of
+        ``key_ids``, it need not find the others.
+        """
         ...
 
     def reseal(self, value: SealedValue, sealed: bytes, deadline: Deadline) -> bool:

@@ -4,7 +4,9 @@ Every consuming write is one Modify that deletes the value it expects and adds t
 all changes or none). ``ldap_connections`` is how it gets there, ``ldap_entries`` what entries look like.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import ldap3
@@ -149,13 +151,16 @@ class LdapDirectory:
 
     def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:  # noqa: D102
         which = "".join(f"({attribute}={_beginning(key_id)})" for _, attribute in entries.SEALED.values())
-        return self._sealed(f"(|{which})", limit, deadline)
+        found = self._sealed(f"(|{which})", limit, deadline)
+        # An entry of recovery codes may hold values of several keys.
+        return replace(found, values=tuple(value for value in found.values if _names(value, key_id)))
 
     def sealed_without(self, key_ids: tuple[str, ...], limit: int, deadline: Deadline) -> SealedValues:  # noqa: D102
         which = "".join(
             f"(&(objectClass={name}){''.join(f'(!({attribute}={_beginning(key_id)}))' for key_id in key_ids)})"
             for name, (_, attribute) in entries.SEALED.items()
         )
+        # A filter tells whether any value of an entry begins so, and cannot tell whether all do.
         return self._sealed(f"(|{which})", limit, deadline)
 
     def reseal(self, value: SealedValue, sealed: bytes, deadline: Deadline) -> bool:  # noqa: D102
@@ -166,7 +171,7 @@ class LdapDirectory:
     def _sealed(self, which: str, limit: int, deadline: Deadline) -> SealedValues:
         self._check_beginnings(deadline)
         found, more = self._find(self._base_dn, ldap3.SUBTREE, which, deadline, "write", limit)
-        return SealedValues(tuple(entries.to_sealed_value(dn, entry) for dn, entry in found), more)
+        return SealedValues(tuple(itertools.chain(*itertools.starmap(entries.to_sealed_values, found))), more)
 
     def _check_beginnings(self, deadline: Deadline) -> None:
         """Raise :class:`DirectoryError` where the schema has no substring rule for what is sealed.
@@ -258,6 +263,10 @@ def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - an attribute's value
     return value if isinstance(value, list) else [value]
+
+
+def _names(value: SealedValue, key_id: str) -> bool:
+    return value.sealed.startswith(f"{key_id}.".encode())
 
 
 def _beginning(key_id: str) -> str:

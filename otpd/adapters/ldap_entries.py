@@ -54,6 +54,7 @@ _TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and who
 SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdToken": ("token", "otpdSealedSeed"),
     "otpdAppPassword": ("app password", "otpdSealedDigest"),
+    "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
 }
 
 _RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
@@ -187,28 +188,23 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
     }
 
 
-def to_sealed_value(dn: str, entry: Entry) -> SealedValue:
+def to_sealed_values(dn: str, entry: Entry) -> list[SealedValue]:
     """What is sealed in an entry of one of the classes of :data:`SEALED`.
 
-    It raises nothing: what does not parse is left empty, so that the value does not open and its entry is reported.
+    It raises nothing: a name that does not parse is left empty, so that the value does not open and is reported.
     """
-    kind, attribute = next((made for name, made in SEALED.items() if is_a(entry, name)), SEALED["otpdToken"])
-    return SealedValue(
-        user=user_above(dn),
-        id=EntryId(_first(entry, "otpdId").decode("utf-8", "replace")),
-        kind=kind,
-        place=dn,
-        sealed=_first(entry, attribute),
-    )
+    entry_id = EntryId(next(iter(entry.get("otpdId", [])), b"").decode("utf-8", "replace"))
+    return [
+        SealedValue(user=user_above(dn), id=entry_id, kind=kind, place=dn, sealed=sealed)
+        for name, (kind, attribute) in SEALED.items()
+        if is_a(entry, name)
+        for sealed in entry.get(attribute, [])
+    ]
 
 
 def from_time(seconds: float) -> str:
     """``seconds`` since the Unix epoch as generalizedTime."""
     return to_datetime(seconds).strftime(_TIME_FORMAT)
-
-
-def _first(entry: Entry, attribute: str) -> bytes:
-    return next(iter(entry.get(attribute, [])), b"")
 
 
 def _one(where: str, entry: Entry, attribute: str, read: Callable[[bytes], T]) -> T:

@@ -10,19 +10,21 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from otpd import audit
-from otpd.directory import Kind, SealedValue, SealedValues
+from otpd.directory import SealedValue, SealedValues
 from otpd.errors import ProtocolError, SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.factors.code import SEED_PURPOSE
+from otpd.factors.recovery_code import RECOVERY_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.ring_text import KEY_ID
 
 BATCH: Final = 100
+"""Entries in a call."""
+
 _MAX_SKIPPED: Final = 10_000
 _MAX_COUNTED: Final = 1000
 _MAX_SHOWN: Final = 10  # a reply has its limits, and whoever has more faults needs the log
 _MAX_SHOWN_LENGTH: Final = 64
-_PURPOSES: Final[dict[Kind, str]] = {"token": SEED_PURPOSE, "app password": DIGEST_PURPOSE}
 
 
 def ring(context: Context, _call: Call) -> dict[str, Any]:
@@ -88,9 +90,20 @@ def reseal(context: Context, call: Call) -> dict[str, Any]:
     }
 
 
+def bound_to(value: SealedValue) -> tuple[str, tuple[str, ...]]:
+    """The purpose and the place that a value is sealed for; see :meth:`otpd.seal.KeyRing.seal`."""
+    match value.kind:
+        case "token":
+            return SEED_PURPOSE, (value.user, value.id)
+        case "app password":
+            return DIGEST_PURPOSE, (value.user, value.id)
+        case "recovery code":
+            return RECOVERY_PURPOSE, (value.user,)
+
+
 def _reseal(context: Context, value: SealedValue, call: Call) -> bool:
     """Whether it was this call that did it; raises :class:`SealError` where the value does not open."""
-    purpose, place = _PURPOSES[value.kind], (value.user, value.id)
+    purpose, place = bound_to(value)
     plain = context.parts.keys.open(purpose, place, value.sealed)
     return context.parts.directory.reseal(value, context.parts.keys.seal(purpose, place, plain), call.deadline)
 

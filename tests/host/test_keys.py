@@ -2,8 +2,10 @@
 
 import base64
 import functools
+import itertools
 import json
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -11,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +22,20 @@ from module.pam_login import SUCCESS, Login
 from rig.host import LDAPI, Token, pam_service, run
 from rig.people import as_user, converse
 
-from otpd import app_password, otp
+from otpd import app_password, otp, recovery
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap_entries import SEALED
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import AppPasswordRecord, SealedValue
 from otpd.directory import Token as TokenRecord
 from otpd.errors import SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.factors.code import SEED_PURPOSE
+from otpd.factors.recovery_code import RECOVERY_PURPOSE
 from otpd.management.enrolment import first_token_id
+from otpd.management.keys import bound_to
 from otpd.otp import DEFAULT_PARAMETERS
 from otpd.seal import KeyRing
 from otpd.values import ServiceName, TimeStep, UserName
@@ -40,19 +45,22 @@ from .test_control import AUTH, call, send
 
 RING: Final = Path("/etc/otpd/keyring")
 USERS: Final = 10
-APP_PASSWORDS_EACH: Final = 29
-VALUES: Final = USERS * (1 + APP_PASSWORDS_EACH)
+APP_PASSWORDS_EACH: Final = 19
+EACH: Final = 1 + APP_PASSWORDS_EACH + recovery.CODES
+VALUES: Final = USERS * EACH
+ATTRIBUTES: Final = dict(SEALED.values())
 KILLS: Final = 24
 DOES_NOT_OPEN, UNAVAILABLE, RESTART, NOT_PERMITTED, CONFIG = 65, 69, 75, 77, 78
 
 
 @dataclass
 class Person:
-    """A user, with a token and app passwords."""
+    """A user, with a token, app passwords and recovery codes."""
 
     name: str
     token: Token
     app_passwords: list[str]
+    recovery_codes: list[str]
 
 
 @dataclass
@@ -63,13 +71,15 @@ class Site:
     people: list[Person]
 
     def logs_in(self, person: Person) -> bool:
-        """By a code, and by an app password."""
-        return self.outcome(person) == SUCCESS == self.outcome(person, person.app_passwords[0])
+        """By a code, by an app password, and by a recovery code."""
+        typed = (person.token.code(), person.app_passwords[0], person.recovery_codes.pop())
+        return {self.outcome(person, one) for one in typed} == {SUCCESS}
 
-    def outcome(self, person: Person, password: str = "") -> int:
-        """The PAM return code of a login by an app password, or by a code; several can go on at once."""
-        login = Login([self.world.driver, "/etc/pam.d", "imap" if password else "keys", person.name])
-        login.type(f"text {password or person.token.code()}")
+    def outcome(self, person: Person, typed: str) -> int:
+        """The PAM return code of a login; several can go on at once."""
+        service = "imap" if typed.startswith("otpd-") else "keys"
+        login = Login([self.world.driver, "/etc/pam.d", service, person.name])
+        login.type(f"text {typed}")
         return login.finish().code
 
     def all_log_in(self) -> bool:
@@ -94,8 +104,8 @@ def soon() -> Deadline:
     return Deadline.after(SystemClock(), 30)
 
 
-def fill(ring: KeyRing, names: list[str]) -> list[tuple[str, str, list[str]]]:
-    """Give each user a token and app passwords, as otpd itself would; run as the user otpd."""
+def fill(ring: KeyRing, names: list[str]) -> list[tuple[str, str, list[str], list[str]]]:
+    """Give each user a token, app passwords and recovery codes, as otpd itself would; run as the user otpd."""
     made = []
     for name in map(UserName, names):
         directory().ensure_user(name, soon())
@@ -103,21 +113,25 @@ def fill(ring: KeyRing, names: list[str]) -> list[tuple[str, str, list[str]]]:
         sealed = ring.seal(SEED_PURPOSE, (name, token_id), seed)
         token = TokenRecord(token_id, "", "active", DEFAULT_PARAMETERS, TimeStep(0), time.time(), sealed)
         assert directory().add_token(name, token, soon())
-        passwords = []
-        for _ in range(APP_PASSWORDS_EACH):
-            password = app_password.generate()
-            digest = ring.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password))
-            services = frozenset([ServiceName("imap")])
-            record = AppPasswordRecord(password.id, "", services, time.time(), digest)
-            assert directory().add_app_password(name, record, soon())
-            passwords.append(app_password.to_text(password).reveal().decode())
-        made.append((name, otp.base32(seed), passwords))
+        passwords = [add_app_password(ring, name) for _ in range(APP_PASSWORDS_EACH)]
+        codes = recovery.generate()
+        digests = [ring.seal(RECOVERY_PURPOSE, (name,), recovery.digest(code.reveal())) for code in codes]
+        directory().set_recovery_codes(name, digests, time.time(), soon())
+        made.append((name, otp.base32(seed), passwords, [code.reveal().decode() for code in codes]))
     return made
+
+
+def add_app_password(ring: KeyRing, name: UserName) -> str:
+    password = app_password.generate()
+    digest = ring.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password))
+    record = AppPasswordRecord(password.id, "", frozenset([ServiceName("imap")]), time.time(), digest)
+    assert directory().add_app_password(name, record, soon())
+    return app_password.to_text(password).reveal().decode()
 
 
 def everything() -> list[SealedValue]:
     """All sealed values, whatever key they name."""
-    return list(as_user("otpd", lambda: directory().sealed_without(("nobodys",), 1000, soon())).values)
+    return list(as_user("otpd", lambda: directory().sealed_without(("nobodys",), 500, soon())).values)
 
 
 def key_of(value: SealedValue) -> str:
@@ -125,21 +139,24 @@ def key_of(value: SealedValue) -> str:
 
 
 def opens(ring: KeyRing, value: SealedValue) -> bool:
-    purpose = SEED_PURPOSE if value.kind == "token" else DIGEST_PURPOSE
     try:
-        return bool(ring.open(purpose, (value.user, value.id), value.sealed))
+        return bool(ring.open(*bound_to(value), value.sealed))
     except SealError:
         return False
 
 
-def put(values: Iterable[SealedValue], sealed: dict[str, bytes]) -> None:
-    """Write sealed values as they are, as a host would that still seals with another key."""
-    changes = "".join(
-        f"dn: {value.place}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {sealed[value.place].decode()}\n\n"
-        for value in values
-        for attribute in ["otpdSealedSeed" if value.kind == "token" else "otpdSealedDigest"]
+def put(values: Iterable[SealedValue]) -> None:
+    """Write the sealed values of entries as they are given, as a host would that still seals with another key."""
+    changes: dict[tuple[str, str], list[str]] = {}
+    for value in values:
+        changes.setdefault((value.place, ATTRIBUTES[value.kind]), []).append(value.sealed.decode())
+    text = "".join(
+        f"dn: {place}\nchangetype: modify\nreplace: {attribute}\n"
+        + "".join(f"{attribute}: {sealed}\n" for sealed in given)
+        + "\n"
+        for (place, attribute), given in changes.items()
     )
-    run("ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", LDAPI, stdin=changes, user="otpd", group="otpd", extra_groups=[])
+    run("ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", LDAPI, stdin=text, user="otpd", group="otpd", extra_groups=[])
 
 
 def note_secrets(world: World) -> None:
@@ -173,10 +190,10 @@ def site(world: World, names: list[str]) -> Site:
     new_ring(world)
     made = as_user("otpd", fill, read_ring(), names)
     people = [
-        Person(name, Token(secret, renew=functools.partial(world.host.forget_steps, name)), passwords)
-        for name, secret, passwords in made
+        Person(name, Token(secret, renew=functools.partial(world.host.forget_steps, name)), passwords, codes)
+        for name, secret, passwords, codes in made
     ]
-    world.secrets |= {secret for _, secret, passwords in made for secret in (secret, *passwords)}
+    world.secrets |= {secret for _, seed, *others in made for secret in (seed, *itertools.chain(*others))}
     return Site(world, people)
 
 
@@ -196,7 +213,7 @@ def add_and_let_seal(site: Site) -> str:
 
 @contextmanager
 def logins_going_on(site: Site) -> Iterator[list[int]]:
-    """Two people at a time log in, one after the other, until the block ends; the codes of the logins."""
+    """Two people log in, over and over, and others by their recovery codes; the PAM return codes of all."""
     codes: list[int] = []
     ended = threading.Event()
 
@@ -205,10 +222,17 @@ def logins_going_on(site: Site) -> Iterator[list[int]]:
             if ended.is_set():
                 return
             codes.append(site.outcome(person, password))
-            codes.append(site.outcome(person))
+            codes.append(site.outcome(person, person.token.code()))
 
-    with ThreadPoolExecutor(2) as pool:
-        going = [pool.submit(log_in, person) for person in site.people[:2]]
+    def recover() -> None:
+        for person in site.people[2:]:
+            for _ in range(recovery.CODES - 2):
+                if ended.is_set():
+                    return
+                codes.append(site.outcome(person, person.recovery_codes.pop()))
+
+    with ThreadPoolExecutor(3) as pool:
+        going = [*(pool.submit(log_in, person) for person in site.people[:2]), pool.submit(recover)]
         try:
             yield codes
         finally:
@@ -235,18 +259,21 @@ def test_a_new_key_takes_over_while_people_log_in(site: Site) -> None:
     with logins_going_on(site) as codes:
         assert eventually(lambda: len(codes) > 3)
         before = len(codes)
-        assert otpctl("rotate") == {"current": "k2", "resealed": VALUES, "failed": 0, "left": 0, "faults": []}
+        rotated = otpctl("rotate")
+        assert (rotated["failed"], rotated["left"], rotated["faults"]) == (0, 0, [])
+        assert rotated["resealed"] > VALUES - USERS * recovery.CODES
         assert len(codes) > before + 3
         assert eventually(lambda: len(codes) > before + 20)
     assert set(codes) == {SUCCESS}
     values = everything()
     assert {key_of(value) for value in values} == {"k2"}
-    assert len(values) == VALUES
+    left = sum(len(person.recovery_codes) for person in site.people)
+    assert len(values) == VALUES - USERS * recovery.CODES + left
     assert not any(opens(old, value) for value in values)
     assert otpctl("rotate")["resealed"] == 0, "once more changes nothing"
     listed = otpctl("list")
     assert [(one["id"], one["file"], one["otpd"], one["values"]) for one in listed["keys"]] == [
-        ("k2", "current", "current", VALUES),
+        ("k2", "current", "current", len(values)),
         ("k1", "opens", "opens", 0),
     ]
     assert otpctl("retire", "k2", code=1)["error"] == "current-key"
@@ -261,12 +288,12 @@ def test_a_new_key_takes_over_while_people_log_in(site: Site) -> None:
 def test_whatever_is_killed_is_taken_up_again(site: Site) -> None:
     """SIGKILL for otpctl, or for both processes of otpd, at random moments; values with the old key keep coming."""
     new = add_and_let_seal(site)
-    originals = {value.place: value.sealed for value in everything()}
+    originals = everything()
     host, dice, ring = site.world.host, random.Random(), read_ring()  # noqa: S311 - when to kill
     begun = 0
     for number in range(KILLS):
         if sum(key_of(value) != new for value in everything()) < VALUES // 2:
-            put(everything(), originals)
+            put(originals)
         with subprocess.Popen(
             ["otpctl", "keys", "rotate"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as rotation:
@@ -300,30 +327,24 @@ def test_otpctl_tells_when_otpd_goes_away(site: Site) -> None:
 
 def test_what_does_not_open_is_reported_and_left(site: Site) -> None:
     new = add_and_let_seal(site)
-    values = everything()
-    damaged = {
-        values[0].place: b"k1.AAAA",
-        values[1].place: b"k9." + values[1].sealed[3:],
-        values[2].place: b"rubbish",
-        values[3].place: values[4].sealed,
-    }
-    put(values[:4], damaged)
+    values = [value for value in everything() if value.kind != "recovery code"]
+    sealed = [b"k1.AAAA", b"k9." + values[1].sealed[3:], b"rubbish"]
     # More than a batch of them, so that what can be opened is behind all that cannot.
-    moved = values[5:155]
-    put(moved, {value.place: values[155].sealed for value in moved})
+    sealed += [values[-1].sealed] * (150 - len(sealed))
+    damaged = [replace(value, sealed=other) for value, other in zip(values, sealed, strict=False)]
+    put(damaged)
     reply = otpctl("rotate", code=DOES_NOT_OPEN)
-    assert (reply["resealed"], reply["failed"], reply["left"]) == (VALUES - 154, 154, 0)
-    known = {(value.user, value.id) for value in [*values[:4], *moved]}
-    assert {(fault["user"], fault["id"]) for fault in reply["faults"]} <= known
+    assert (reply["resealed"], reply["failed"], reply["left"]) == (VALUES - 150, 150, 0)
+    assert {(fault["user"], fault["id"]) for fault in reply["faults"]} <= {(value.user, value.id) for value in damaged}
     log = site.world.host.log("otpd")
-    assert all(f"does not open user={value.user} id={value.id}" in log for value in [*values[:4], *moved])
+    assert all(f"does not open user={value.user} id={value.id}" in log for value in damaged)
     done = subprocess.run(["otpctl", "keys", "rotate"], capture_output=True, text=True, check=False)
     assert done.returncode == DOES_NOT_OPEN
-    assert "154 do not open" in done.stderr
+    assert "150 do not open" in done.stderr
     assert values[0].sealed.decode() not in done.stdout + done.stderr + log
-    after = {value.place: value.sealed for value in everything()}
-    assert all(after[place] == sealed for place, sealed in damaged.items())
-    assert sum(sealed.startswith(f"{new}.".encode()) for sealed in after.values()) == VALUES - 154
+    after = everything()
+    assert set(damaged) <= set(after)
+    assert sum(key_of(value) == new for value in after) == VALUES - 150
     assert otpctl("retire", "k1", code=1)["error"] == "key-in-use"
     assert otpctl("list")["strays"] == 2
 
@@ -391,19 +412,19 @@ def test_a_schema_without_substring_rules_is_not_taken_for_a_key_without_use(sit
     types = [line.partition(": ")[2] for line in schema if "SUBSTR caseExactIA5SubstringsMatch" in line]
     plain = [kind.replace(" SUBSTR caseExactIA5SubstringsMatch", "") for kind in types]
 
-    def replace(old: str, new: str) -> None:
+    def exchange(old: str, new: str) -> None:
         changes = (("delete", old), ("add", new))
         change = "-\n".join(f"{verb}: olcAttributeTypes\nolcAttributeTypes: {kind}\n" for verb, kind in changes)
         host.ldap("ldapmodify", stdin=f"{schema[0]}\nchangetype: modify\n{change}", user="root")
 
-    assert len(types) == 2
+    assert len(types) == len(ATTRIBUTES)
     for old, new in zip(types, plain, strict=True):
-        replace(old, new)
+        exchange(old, new)
         try:
             assert otpctl("rotate", code=UNAVAILABLE)
             assert otpctl("retire", "k1", code=UNAVAILABLE)
         finally:
-            replace(new, old)
+            exchange(new, old)
     assert "the directory's schema has no substring rule" in host.log("otpd")
     assert otpctl("rotate")["resealed"] == VALUES
 
@@ -414,7 +435,7 @@ def test_names_with_special_characters(world: World, names: list[str]) -> None:
     special = ["a,b", "c+d=e", '"f"\\g', " h ", "#i", "j\u00e9", "k\\2cl", "m;n<o>"]
     as_user("otpd", fill, read_ring(), special)
     new = add_and_let_seal(Site(world, []))
-    assert otpctl("rotate")["resealed"] == len(special) * (1 + APP_PASSWORDS_EACH)
+    assert otpctl("rotate")["resealed"] == len(special) * EACH
     values = everything()
     assert {value.user for value in values} == set(special)
     assert all(opens(read_ring(), value) and key_of(value) == new for value in values)
@@ -465,11 +486,11 @@ def test_a_file_that_others_may_read_is_not_used(site: Site) -> None:
 def test_at_a_terminal_and_in_a_pipe(site: Site) -> None:
     """People see a bar and a table, a pipe gets lines."""
     new = add_and_let_seal(site)
-    originals = {value.place: value.sealed for value in everything()}
+    originals = everything()
     lines = run("otpctl", "keys", "rotate").splitlines()
-    assert lines[0] == "100 that k1 sealed; 100 in all"
+    assert re.fullmatch(r"(\d+) that k1 sealed; \1 in all", lines[0])
     assert lines[-1] == f"Sealed anew: {VALUES}. Everything is sealed with {new} now."
-    put(everything(), originals)
+    put(originals)
     seen = converse(["otpctl", "keys", "rotate"], [])
     assert seen.succeeded, seen.screen
     assert "sealed with k1" in seen.screen

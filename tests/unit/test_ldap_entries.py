@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otpd.adapters.ldap_entries import escape_rdn_value, to_sealed_value, unescape_rdn_value, user_above
+from otpd.adapters.ldap_entries import escape_rdn_value, to_sealed_values, unescape_rdn_value, user_above
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -34,5 +34,18 @@ def test_the_user_above(dn: str, user: str) -> None:
 
 
 def test_an_entry_that_makes_no_sense_is_still_shown() -> None:
-    value = to_sealed_value("otpdId=x,ou=otpd", {"objectClass": [b"otpdToken"]})
-    assert (value.user, value.id, value.sealed, value.place) == ("", "", b"", "otpdId=x,ou=otpd")
+    entry = {"objectClass": [b"otpdtoken"], "otpdSealedSeed": [b"\xff"]}
+    (value,) = to_sealed_values("otpdId=x,ou=otpd", entry)
+    assert (value.user, value.id, value.sealed, value.place) == ("", "", b"\xff", "otpdId=x,ou=otpd")
+
+
+def test_an_entry_of_recovery_codes_has_a_value_for_each() -> None:
+    entry = {"objectClass": [b"otpdRecoveryCodes"], "otpdId": [b"recovery-codes"]}
+    assert to_sealed_values("otpdId=recovery-codes,uid=alice,ou=otpd", entry) == []
+    values = to_sealed_values(
+        "otpdId=recovery-codes,uid=alice,ou=otpd", {**entry, "otpdSealedRecoveryCode": [b"k1.A", b"k2.B"]}
+    )
+    assert [(value.user, value.kind, value.sealed) for value in values] == [
+        ("alice", "recovery code", b"k1.A"),
+        ("alice", "recovery code", b"k2.B"),
+    ]
