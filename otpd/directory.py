@@ -17,6 +17,8 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
+Kind = Literal["token", "app password", "recovery code"]
+"""What a sealed value belongs to."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,29 @@ class AppPasswordRecord:
     services: frozenset[ServiceName]
     created: float
     sealed_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedValue:
+    """A sealed value and where it stands: what it belongs to, below which user, in which entry.
+
+    ``place`` is the directory's own name for the entry. ``user`` and ``id`` are empty where it does not show them; such
+    a value opens nowhere.
+    """
+
+    user: UserName
+    id: EntryId
+    kind: Kind
+    place: str
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SealedValues:
+    """What a search for sealed values found, and whether there are more."""
+
+    values: tuple[SealedValue, ...]
+    more: bool
 
 
 class Directory(Protocol):
@@ -135,4 +160,23 @@ class Directory(Protocol):
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:
         """Remove an app password; False when there is none of that id."""
+        ...
+
+    def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:
+        """The values that name the key ``key_id``, in at most ``limit`` entries of all users.
+
+        As the server knows them that takes the writes.
+        """
+        ...
+
+    def sealed_without(self, key_ids: tuple[str, ...], limit: int, deadline: Deadline) -> SealedValues:
+        """The values that name none of ``key_ids``, in at most ``limit`` entries.
+
+        It may look at every entry, and take its time. Of several values in one entry, some of which name one of
+        ``key_ids``, it need not find the others.
+        """
+        ...
+
+    def reseal(self, value: SealedValue, sealed: bytes, deadline: Deadline) -> bool:
+        """Put ``sealed`` in the place of ``value``, if that still stands there."""
         ...

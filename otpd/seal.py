@@ -7,7 +7,6 @@ ring.
 
 import base64
 import binascii
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Final
@@ -17,12 +16,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from otpd.errors import ConfigError, SealError
+from otpd import ring_text
+from otpd.errors import SealError
+from otpd.ring_text import KEY_BYTES, KEY_ID
 from otpd.secret import Secret
 
-KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-_KEY_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_FINGERPRINT_BYTES: Final = 8
 
 
 class KeyRing:
@@ -35,26 +35,18 @@ class KeyRing:
 
     @classmethod
     def from_text(cls, text: str, where: str) -> "KeyRing":
-        """Read a key file: a line a key, ``id base64``, the current key first; ``#`` starts a comment.
-
-        ``where`` names the file in the :class:`ConfigError` that a fault raises; the message never quotes a line.
-        """
-        keys: dict[str, Secret] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            words = line.partition("#")[0].split()
-            if not words:
-                continue
-            try:
-                key_id, key = words[0], base64.b64decode(words[1], validate=True)
-                sound = len(words) == 2 and len(key) == KEY_BYTES and _KEY_ID.fullmatch(key_id)  # noqa: PLR2004
-            except (IndexError, binascii.Error):
-                sound = None
-            if not sound or key_id in keys:
-                raise ConfigError([f"{where}: line {number}: expected a new key id and {KEY_BYTES} bytes in base64"])
-            keys[key_id] = Secret(key)
-        if not keys:
-            raise ConfigError([f"{where}: holds no key; make one with: otpctl keys init"])
+        """The ring of a key file; raises :class:`ConfigError` as :func:`otpd.ring_text.parse` does."""
+        keys = ring_text.parse(text, where)
         return cls(keys, next(iter(keys)))
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, in the order of the file."""
+        return tuple(self._keys)
+
+    def fingerprint(self, key_id: str) -> str:
+        """16 hex digits that tell a key from another of the same id, and nothing about it: a key derived from it."""
+        return self._key(key_id, "fingerprint")[:_FINGERPRINT_BYTES].hex()
 
     def seal(self, purpose: str, place: tuple[str, ...], plain: Secret) -> bytes:
         """``plain`` sealed for ``purpose`` at ``place`` (user, entry ...) as ASCII: ``keyid.base64``."""
@@ -74,7 +66,7 @@ class KeyRing:
     def _split(self, value: bytes) -> tuple[str, bytes]:
         raw_id, dot, encoded = value.partition(b".")
         key_id = raw_id.decode("ascii", "replace")
-        if not dot or not _KEY_ID.fullmatch(key_id):
+        if not dot or not KEY_ID.fullmatch(key_id):
             raise SealError("a sealed value that is not of the form keyid.base64")
         if key_id not in self._keys:
             raise SealError(f"a sealed value needs the key {key_id}, which is not in the key ring")
@@ -91,11 +83,6 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing({', '.join(self._keys)})"
-
-
-def new_key_line(key_id: str) -> Secret:
-    """A line of a key file with a fresh key."""
-    return Secret(f"{key_id} {base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()}\n".encode())
 
 
 def _bound(purpose: str, place: tuple[str, ...]) -> bytes:

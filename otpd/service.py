@@ -1,6 +1,7 @@
 """From frames to frames: what the two sockets answer, with blocking work on a bounded pool under a deadline."""
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ REFUSAL_SECONDS: Final = 0.1
 """Every refusal takes at least this long, so its time does not tell why it is one."""
 
 _DIALOGUE_VERBS: Final = (b"begin", b"answer", b"cancel")
+_AUTH_VERBS: Final = (b"key-ring",)
+"""Management that auth.sock answers, too: before values are sealed with a key, the process behind it must have it."""
 
 BUSY_DIALOGUE: Final = encode_reply(Done(verdict="unavailable"))
 
@@ -53,19 +56,25 @@ class Service:
     deadline_seconds: float
 
     async def auth(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
-        """auth.sock: the dialogue, for any user."""
+        """auth.sock: the dialogue, for any user; and, for root, which keys this process has."""
+        if len(frames) > 1 and frames[1] in _AUTH_VERBS:
+            return await self._management(peer, frames)
         return await self._dialogue(peer, frames, own_only=False)
 
     async def control(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
         """control.sock: management, and the dialogue for the peer's own uid."""
         if len(frames) > 1 and frames[1] in _DIALOGUE_VERBS:
             return await self._dialogue(peer, frames, own_only=not peer.is_root)
+        return await self._management(peer, frames)
+
+    async def _management(self, peer: Peer, frames: list[bytes]) -> list[bytes]:
         started = self.clock.monotonic()
         try:
             verb, body = decode_management(frames)
-            reply = await self._work(lambda deadline: self.management.call(peer, verb, body, deadline))
+            seconds = max(self.deadline_seconds, self.management.least_seconds(verb))
+            reply = await self._work(lambda deadline: self.management.call(peer, verb, body, deadline), seconds)
         except ProtocolError as error:
-            LOG.warning("a message of %s on control.sock: %s", peer, error)
+            LOG.warning("a management message of %s: %s", peer, error)
             reply = Refused("malformed", str(error))
         if reply is None:
             return BUSY_MANAGEMENT
@@ -78,7 +87,8 @@ class Service:
         started = self.clock.monotonic()
         try:
             request = decode_request(frames)
-            reply = await self._work(lambda deadline: self._step(peer, request, deadline, own_only=own_only))
+            step = functools.partial(self._step, peer, request, own_only=own_only)
+            reply = await self._work(step, self.deadline_seconds)
             if reply is None:
                 return BUSY_DIALOGUE
             if _judges(request) and not (isinstance(reply, Done) and reply.verdict == "accept"):
@@ -94,14 +104,14 @@ class Service:
             return Done(verdict="refuse")
         return self.dialogue.step(peer, request, deadline)
 
-    async def _work(self, step: Callable[[Deadline], T]) -> T | None:
-        """``step`` on a worker, or None when it is not done by the deadline, or broke in a way nobody foresaw."""
-        deadline = Deadline.after(self.clock, self.deadline_seconds)
+    async def _work(self, step: Callable[[Deadline], T], seconds: float) -> T | None:
+        """``step`` on a worker, or None when it is not done in time, or broke in a way nobody foresaw."""
+        deadline = Deadline.after(self.clock, seconds)
         try:
             work = asyncio.get_running_loop().run_in_executor(self.pool, _unless_late, step, deadline)
-            return await asyncio.wait_for(work, self.deadline_seconds)
+            return await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            LOG.warning("no answer within %g seconds: directory, NSS or workers hang", self.deadline_seconds)
+            LOG.warning("no answer within %g seconds: directory, NSS or workers hang", seconds)
         except ProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - the daemon answers, whatever happens; values may hang on the text

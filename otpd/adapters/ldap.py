@@ -4,7 +4,9 @@ Every consuming write is one Modify that deletes the value it expects and adds t
 all changes or none). ``ldap_connections`` is how it gets there, ``ldap_entries`` what entries look like.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import ldap3
@@ -13,6 +15,7 @@ from ldap3.core.results import (
     RESULT_ENTRY_ALREADY_EXISTS,
     RESULT_NO_SUCH_ATTRIBUTE,
     RESULT_NO_SUCH_OBJECT,
+    RESULT_SIZE_LIMIT_EXCEEDED,
     RESULT_SUCCESS,
 )
 from ldap3.utils.conv import escape_filter_chars
@@ -20,7 +23,7 @@ from ldap3.utils.conv import escape_filter_chars
 from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Role, check
 from otpd.clock import Deadline
-from otpd.directory import AppPasswordRecord, State, Token, User
+from otpd.directory import AppPasswordRecord, SealedValue, SealedValues, State, Token, User
 from otpd.errors import DirectoryError
 from otpd.values import EntryId, TimeStep, UserName
 
@@ -146,6 +149,44 @@ class LdapDirectory:
         found = self._search(self._user_dn(name), ldap3.LEVEL, which, deadline, "write")
         return any(self._delete(dn, deadline) for dn, _ in found)
 
+    def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:  # noqa: D102
+        which = "".join(f"({attribute}={_beginning(key_id)})" for _, attribute in entries.SEALED.values())
+        found = self._sealed(f"(|{which})", limit, deadline)
+        # An entry of recovery codes may hold values of several keys.
+        return replace(found, values=tuple(value for value in found.values if _names(value, key_id)))
+
+    def sealed_without(self, key_ids: tuple[str, ...], limit: int, deadline: Deadline) -> SealedValues:  # noqa: D102
+        which = "".join(
+            f"(&(objectClass={name}){''.join(f'(!({attribute}={_beginning(key_id)}))' for key_id in key_ids)})"
+            for name, (_, attribute) in entries.SEALED.items()
+        )
+        # A filter tells whether any value of an entry begins so, and cannot tell whether all do.
+        return self._sealed(f"(|{which})", limit, deadline)
+
+    def reseal(self, value: SealedValue, sealed: bytes, deadline: Deadline) -> bool:  # noqa: D102
+        attribute = dict(entries.SEALED.values())[value.kind]
+        changes: Changes = {attribute: [(ldap3.MODIFY_DELETE, [value.sealed]), (ldap3.MODIFY_ADD, [sealed])]}
+        return self._compare_and_set(value.place, changes, deadline)
+
+    def _sealed(self, which: str, limit: int, deadline: Deadline) -> SealedValues:
+        self._check_beginnings(deadline)
+        found, more = self._find(self._base_dn, ldap3.SUBTREE, which, deadline, "write", limit)
+        return SealedValues(tuple(itertools.chain(*itertools.starmap(entries.to_sealed_values, found))), more)
+
+    def _check_beginnings(self, deadline: Deadline) -> None:
+        """Raise :class:`DirectoryError` where the schema has no substring rule for what is sealed.
+
+        Then each search for a beginning finds nothing, and every key would seem to seal nothing. With the rules, what
+        this asks is true of every entry; without, it is undefined (RFC 4511 section 4.5.1.7).
+        """
+        attributes = [attribute for _, attribute in entries.SEALED.values()]
+        always = "".join(f"(|({name}={_beginning('k')})(!({name}={_beginning('k')})))" for name in attributes)
+        if not self._find(self._base_dn, ldap3.BASE, f"(&{always})", deadline, "write", 1)[0]:
+            raise DirectoryError(
+                f"search: the directory's schema has no substring rule for {' and '.join(attributes)};"
+                " see conf/otpd.schema"
+            )
+
     def _user_dn(self, name: UserName) -> str:
         return f"uid={entries.escape_rdn_value(name)},{self._base_dn}"
 
@@ -156,6 +197,15 @@ class LdapDirectory:
         self, base: str, scope: str, which: str, deadline: Deadline, role: Role = "read"
     ) -> list[tuple[str, Entry]]:
         """DN and attributes of what was found; nothing where ``base`` does not exist."""
+        found, more = self._find(base, scope, which, deadline, role, _MAX_ENTRIES)
+        if more:
+            raise DirectoryError(f"search: {self._base_dn} has more than {len(found)} entries for {which}")
+        return found
+
+    def _find(
+        self, base: str, scope: str, which: str, deadline: Deadline, role: Role, limit: int
+    ) -> tuple[list[tuple[str, Entry]], bool]:
+        """As :meth:`_search`, but at most ``limit`` entries, or what the server gives, and whether it has more."""
         _, result, found, _ = self._connections.call(
             role,
             "search",
@@ -165,18 +215,27 @@ class LdapDirectory:
                 which,
                 search_scope=scope,
                 attributes=entries.ATTRIBUTES,
-                size_limit=_MAX_ENTRIES,
+                size_limit=limit,
                 time_limit=int(deadline.remaining_seconds()) + 1,
             ),
         )
-        if check(result, "search", self._base_dn, (_SUCCESS, RESULT_NO_SUCH_OBJECT)) == RESULT_NO_SUCH_OBJECT:
-            if base == self._base_dn:
-                raise DirectoryError(f"search: there is no {self._base_dn}: base_dn is wrong, or a server is empty")
-            if result["dn"].lower() != self._base_dn.lower():
-                # Nobody would be enrolled then, and where policy allows those, everybody let in.
-                self._search(self._base_dn, ldap3.BASE, "(objectClass=*)", deadline, role)
-            return []
-        return [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
+        accept = (_SUCCESS, RESULT_NO_SUCH_OBJECT, RESULT_SIZE_LIMIT_EXCEEDED)
+        code = check(result, "search", self._base_dn, accept)
+        if code == RESULT_NO_SUCH_OBJECT:
+            self._check_base(base, result["dn"], deadline, role)
+        items = [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
+        return items, code == RESULT_SIZE_LIMIT_EXCEEDED
+
+    def _check_base(self, base: str, matched: str, deadline: Deadline, role: Role) -> None:
+        """Raise :class:`DirectoryError` where it is not ``base`` alone that is not there, but all that otpd keeps.
+
+        ``matched`` is what the server found of its name (RFC 4511 section 4.1.9).
+        """
+        if base == self._base_dn:
+            raise DirectoryError(f"search: there is no {self._base_dn}: base_dn is wrong, or a server is empty")
+        if matched.lower() != self._base_dn.lower():
+            # Nobody would be enrolled then, and where policy allows those, everybody let in.
+            self._search(self._base_dn, ldap3.BASE, "(objectClass=*)", deadline, role)
 
     def _compare_and_set(self, dn: str, changes: Changes, deadline: Deadline) -> bool:
         return self._modify(dn, changes, deadline, accept=(_SUCCESS, *_LOST)) == _SUCCESS
@@ -204,3 +263,12 @@ def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - an attribute's value
     return value if isinstance(value, list) else [value]
+
+
+def _names(value: SealedValue, key_id: str) -> bool:
+    return value.sealed.startswith(f"{key_id}.".encode())
+
+
+def _beginning(key_id: str) -> str:
+    """The assertion that holds for what the key sealed: ``keyid.`` and anything."""
+    return f"{escape_filter_chars(key_id)}.*"

@@ -4,12 +4,13 @@ An entry that lacks a value or holds a wrong one raises :class:`~otpd.errors.Ent
 attribute and never the value.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd.clock import to_datetime
-from otpd.directory import AppPasswordRecord, State, Token, User
+from otpd.directory import AppPasswordRecord, Kind, SealedValue, State, Token, User
 from otpd.errors import EntryError
 from otpd.otp import TotpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
@@ -49,12 +50,39 @@ _HMAC_NAMES: Final = {oid: name for name, oid in _HMAC_OIDS.items()}
 _TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and whole seconds
 
 
+# What is sealed, by the class of the entry that it stands in.
+SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
+    "otpdToken": ("token", "otpdSealedSeed"),
+    "otpdAppPassword": ("app password", "otpdSealedDigest"),
+    "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
+}
+
+_RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
+_ESCAPED: Final = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
+
+
 def escape_rdn_value(value: str) -> str:
     r"""``value`` for a DN: every byte that is not a letter or digit as ``\XX`` (RFC 4514 section 2.4)."""
     return "".join(
         chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:02x}"  # noqa: PLR2004 - ASCII
         for byte in value.encode()
     )
+
+
+def unescape_rdn_value(value: str) -> str:
+    r"""What ``value`` stands for in a DN, whether its bytes are escaped as ``\XX`` or as ``\`` and themselves."""
+
+    def plain(escaped: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(escaped[1].decode()) if len(escaped[1]) == 2 else escaped[1]  # noqa: PLR2004 - XX
+
+    return _ESCAPED.sub(plain, value.encode()).decode("utf-8", "replace")
+
+
+def user_above(dn: str) -> UserName:
+    """The user below whose entry the one named ``dn`` is; empty where it is below no user's."""
+    rdns = _RDN.findall(dn)
+    kind, _, value = rdns[1].partition("=") if len(rdns) > 1 else ("", "", "")
+    return UserName(unescape_rdn_value(value.lstrip()) if kind.strip().lower() == "uid" else "")
 
 
 def is_a(entry: Entry, object_class: str) -> bool:
@@ -158,6 +186,20 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
         "otpdCreated": from_time(created),
         "otpdSealedRecoveryCode": list(sealed),
     }
+
+
+def to_sealed_values(dn: str, entry: Entry) -> list[SealedValue]:
+    """What is sealed in an entry of one of the classes of :data:`SEALED`.
+
+    It raises nothing: a name that does not parse is left empty, so that the value does not open and is reported.
+    """
+    entry_id = EntryId(next(iter(entry.get("otpdId", [])), b"").decode("utf-8", "replace"))
+    return [
+        SealedValue(user=user_above(dn), id=entry_id, kind=kind, place=dn, sealed=sealed)
+        for name, (kind, attribute) in SEALED.items()
+        if is_a(entry, name)
+        for sealed in entry.get(attribute, [])
+    ]
 
 
 def from_time(seconds: float) -> str:

@@ -70,6 +70,9 @@ olcDbMode: 0600
 olcDbIndex: objectClass eq
 olcDbIndex: uid eq
 olcDbIndex: otpdId eq
+olcDbIndex: otpdSealedSeed subinitial
+olcDbIndex: otpdSealedDigest subinitial
+olcDbIndex: otpdSealedRecoveryCode subinitial
 olcAccess: to * by dn.exact="gidNumber={gid}+uidNumber={uid},cn=peercred,cn=external,cn=auth" write by * none
 """
 

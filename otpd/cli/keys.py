@@ -2,20 +2,41 @@
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import click
+from rich.table import Table
 
-from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
-from otpd.seal import new_key_line
+from otpd import ring_text
+from otpd.adapters.key_file import edit_key_ring, make_key_ring, read_key_ring
+from otpd.cli.rings import Rings
+from otpd.cli.rotation import Rotation
+from otpd.cli.session import PATH, Exit, Session, daemon_uid, json_option, pass_session
+from otpd.errors import ConfigError
+from otpd.ring_text import Change
+from otpd.seal import KeyRing
+
+RESTART = "systemctl restart otpd"
+
+file_option = click.option("--file", "path", type=PATH, default="/etc/otpd/keyring", show_default=True)
 
 
 @click.group()
 def keys() -> None:
-    """The key ring that seals every secret in the directory."""
+    """The key ring that seals every secret in the directory.
+
+    A new key takes over in steps, and logins go on all the time:
+
+    \b
+      otpctl keys add          then bring the file to every host, and restart otpd there
+      otpctl keys rotate       the new key seals; then the same again
+      otpctl keys rotate       what the old key sealed is sealed anew
+      otpctl keys retire k1    then the same a last time
+    """
 
 
 @keys.command()
-@click.option("--file", "path", type=PATH, default="/etc/otpd/keyring", show_default=True)
+@file_option
 @json_option
 @pass_session
 def init(session: Session, path: Path) -> None:
@@ -29,14 +50,148 @@ def init(session: Session, path: Path) -> None:
       otpctl keys init
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        make_key_ring(path, ring_text.with_new_key(""))
     except FileExistsError:
         session.fail("exists", f"{path} exists already; it is left as it is", Exit.CANNOT_CREATE)
     except OSError as error:
         session.fail("cannot-create", f"{path}: {error.strerror}", Exit.CANNOT_CREATE)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(new_key_line("k1").reveal())
-        file.flush()
-        os.fsync(file.fileno())
     session.show({"file": str(path)}, f"Made {path}. Keep a copy in a safe place, and give it to every host.")
+
+
+@keys.command()
+@file_option
+@json_option
+@pass_session
+def add(session: Session, path: Path) -> None:
+    """Add a fresh key, which opens what it sealed, and does not seal yet.
+
+    Do it on one host, and bring the file to the others: each run makes another key.
+
+    \b
+    Example:
+      otpctl keys add
+    """
+    _require_root(session)
+    ring = _edit(session, path, ring_text.with_new_key)
+    added = ring_text.newest(ring.ids)
+    session.show(
+        {"file": str(path), "key": added, "fingerprint": ring.fingerprint(added)},
+        f"Added the key {added} to {path}. Bring the file to every host that shares the directory, and restart otpd\n"
+        f"there ({RESTART}). Then, on one of them: otpctl keys rotate",
+    )
+
+
+@keys.command("list")
+@file_option
+@json_option
+@pass_session
+def listing(session: Session, path: Path) -> None:
+    """List the keys: in the file, in otpd as it runs on this host, and how many secrets each one seals.
+
+    A fingerprint says nothing about its key. It is the same on every host that has the same one.
+
+    \b
+    Example:
+      otpctl keys list
+    """
+    _require_root(session)
+    rings = Rings.ask(session, _read(session, path))
+    described, strays = rings.described(session), session.call("key-strays")
+    if session.as_json:
+        session.show({"file": str(path), "keys": described, "strays": strays["values"]}, "")
+        return
+    table = Table("KEY", "FINGERPRINT", "IN THE FILE", "IN OTPD", "SEALS", box=None, pad_edge=False)
+    for one in described:
+        seals = f"{one['values']}{'+' if one['more'] else ''}"
+        table.add_row(one["id"], one["fingerprint"], one["file"], one["otpd"], seals)
+    session.console.print(table)
+    if strays["values"]:
+        click.echo(f"{strays['values']} secrets are sealed with no key that otpd has. Its log names them.")
+
+
+@keys.command()
+@file_option
+@json_option
+@pass_session
+def rotate(session: Session, path: Path) -> None:
+    """Let the newest key seal, and seal anew with it what other keys sealed.
+
+    Logins go on meanwhile. It can be interrupted at any moment, and goes on from there when it is run again. What does
+    not open is reported and left as it is.
+
+    \b
+    Example:
+      otpctl keys rotate
+    """
+    _require_root(session)
+    ring = _read(session, path)
+    newest = ring_text.newest(ring.ids)
+    lacking = Rings.ask(session, ring).lacking(newest)
+    if lacking:
+        _restart_first(session, f"the key {newest} of {path} is not yet in {lacking}")
+    if ring.current != newest:
+        ring = _edit(session, path, lambda text: ring_text.with_current(text, newest))
+    old = Rings.ask(session, ring).sealing_otherwise()
+    if old:
+        _restart_first(session, f"{newest} is the current key in {path}, and not yet in {old}")
+    Rotation(session, newest, ring.ids).run()
+
+
+@keys.command()
+@click.argument("id")
+@file_option
+@json_option
+@pass_session
+def retire(session: Session, id: str, path: Path) -> None:  # noqa: A002 - it is the argument's name
+    """Remove a key that seals nothing any more.
+
+    \b
+    Example:
+      otpctl keys retire k1
+    """
+    _require_root(session)
+    ring = _read(session, path)
+    if id not in ring.ids:
+        session.fail("no-such-key", f"{path} holds no key {id}. See: otpctl keys list", Exit.REFUSED)
+    if id == ring.current:
+        session.fail("current-key", f"{id} is the current key. Another takes over with: otpctl keys add", Exit.REFUSED)
+    old = Rings.ask(session, ring).sealing_otherwise()
+    if old:
+        _restart_first(session, f"{ring.current} is the current key in {path}, and not yet in {old}")
+    used = session.call("key-usage", key=id)
+    if used["values"]:
+        count = f"{used['values']}{' or more' if used['more'] else ''}"
+        session.fail("key-in-use", f"{id} still seals {count} secrets. Run: otpctl keys rotate", Exit.REFUSED)
+    _edit(session, path, lambda text: ring_text.without_key(text, id))
+    session.show(
+        {"file": str(path), "key": id},
+        f"Removed the key {id} from {path}. Bring the file to every host, and restart otpd there: {RESTART}\n"
+        "Copies of the directory that are older than the rotation open with this key alone: keep it with them.",
+    )
+
+
+def _require_root(session: Session) -> None:
+    if os.geteuid() != 0:
+        session.fail("not-permitted", "only root may look after the key ring", Exit.NOT_PERMITTED)
+
+
+def _read(session: Session, path: Path) -> KeyRing:
+    try:
+        return read_key_ring(path, owner=daemon_uid())
+    except ConfigError as error:
+        session.fail("config", "\n".join(error.faults), Exit.CONFIG)
+
+
+def _edit(session: Session, path: Path, change: Change) -> KeyRing:
+    try:
+        return edit_key_ring(path, change, daemon_uid())
+    except ConfigError as error:
+        session.fail("config", "\n".join(error.faults), Exit.CONFIG)
+
+
+def _restart_first(session: Session, why: str) -> NoReturn:
+    session.fail(
+        "restart-needed",
+        f"{why}. Bring the file to every host, restart otpd there ({RESTART}), and run this again.",
+        Exit.RESTART,
+    )

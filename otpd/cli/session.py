@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 import click
 from rich.console import Console
@@ -20,6 +20,7 @@ from otpd.errors import ConfigError
 
 _TRIES: Final = 3
 DAEMON_USER: Final = "otpd"
+SocketName = Literal["auth", "control"]
 
 
 class Exit(IntEnum):
@@ -27,9 +28,11 @@ class Exit(IntEnum):
 
     OK = 0
     REFUSED = 1
+    DOES_NOT_OPEN = 65  # EX_DATAERR
     NO_SUCH_USER = 67  # EX_NOUSER
     UNAVAILABLE = 69  # EX_UNAVAILABLE
     CANNOT_CREATE = 73  # EX_CANTCREAT
+    RESTART = 75  # EX_TEMPFAIL
     NOT_PERMITTED = 77  # EX_NOPERM
     CONFIG = 78  # EX_CONFIG
 
@@ -79,6 +82,11 @@ class Session:
         """Call ``verb`` once; whether it was done, and the reply."""
         return self._call(verb, {name: value for name, value in fields.items() if value is not None})
 
+    def call_at(self, socket: SocketName, verb: str) -> dict[str, Any]:
+        """Call ``verb`` on one of otpd's sockets; ends the program on a refusal."""
+        done, reply = self._call(verb, {}, socket)
+        return reply if done else self.refuse(reply)
+
     def ask(self, prompt: str) -> str:
         """What the person types, unseen; or the next line of standard input where that is no terminal."""
         try:
@@ -105,16 +113,14 @@ class Session:
         click.echo(f"otpctl: {message}", err=True)
         sys.exit(code)
 
-    def _call(self, verb: str, body: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    def _call(self, verb: str, body: dict[str, Any], socket: SocketName = "control") -> tuple[bool, dict[str, Any]]:
         try:
             settings = config.load(self.config_path)
         except ConfigError as error:
             self.fail("config", "\n".join(error.faults), Exit.CONFIG)
-        owner = None
-        with suppress(KeyError):
-            owner = pwd.getpwnam(DAEMON_USER).pw_uid
+        path = settings.sockets.control if socket == "control" else settings.sockets.auth
         try:
-            return ControlClient(Path(settings.sockets.control), owner).call(verb, body)
+            return ControlClient(Path(path), daemon_uid()).call(verb, body)
         except Unreachable as error:
             self.fail("unavailable", str(error), Exit.UNAVAILABLE)
 
@@ -123,6 +129,13 @@ _PROMPTS: Final = {
     "code": "Current verification code: ",
     "account password": "Account password: ",
 }
+
+
+def daemon_uid() -> int | None:
+    """The uid that otpd runs as, if there is such a user."""
+    with suppress(KeyError):
+        return pwd.getpwnam(DAEMON_USER).pw_uid
+    return None
 
 
 def own_or(user: str | None) -> str:

@@ -8,10 +8,12 @@ from otpd.directory import User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
 from otpd.policy import ProofName
+from otpd.secret import Secret
 from otpd.symbols import Typo
 
 RECOVERY_PURPOSE = "recovery code"
 FEW = 3
+_TRIES = 3  # a key does not change twice in the time of a login
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,37 @@ class RecoveryCode:
             return Outcome(Reason.DISABLED)
 
         def find() -> list[Spend]:
-            # Every one is opened and compared, in constant time, whichever of them it is.
-            right = [
-                sealed
-                for sealed in user.sealed_recovery_codes
-                if parts.keys.open(RECOVERY_PURPOSE, (user.name,), sealed) == digest
-            ]
-            return [partial(_spend, user, sealed, attempt, parts) for sealed in right]
+            return [partial(_spend, user, digest, attempt, parts)] if _right(user, digest, parts) else []
 
         guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
         return guesses.judge(find, wrong=Reason.WRONG_RECOVERY_CODE, used=Reason.WRONG_RECOVERY_CODE)
 
 
-def _spend(user: User, sealed: bytes, attempt: Attempt, parts: Parts) -> Outcome | None:
-    if not parts.directory.spend_recovery_code(user.name, sealed, attempt.deadline):
-        return None
-    left = len(user.sealed_recovery_codes) - 1
-    return Outcome(Reason.ACCEPTED, detail=f"recovery code, {left} left", info=_told(left))
+def _right(user: User, digest: Secret, parts: Parts) -> list[bytes]:
+    """The value that stands for the code; every one is opened and compared, in constant time, whichever it is."""
+    return [
+        sealed
+        for sealed in user.sealed_recovery_codes
+        if parts.keys.open(RECOVERY_PURPOSE, (user.name,), sealed) == digest
+    ]
+
+
+def _spend(user: User, digest: Secret, attempt: Attempt, parts: Parts) -> Outcome | None:
+    """Take the code away.
+
+    Its value may have been sealed with another key since ``user`` was read. Then it is still there, and looked for
+    again.
+    """
+    current: User | None = user
+    for _ in range(_TRIES):
+        right = _right(current, digest, parts) if current else []
+        if not current or not right:
+            return None
+        if parts.directory.spend_recovery_code(current.name, right[0], attempt.deadline):
+            left = len(current.sealed_recovery_codes) - 1
+            return Outcome(Reason.ACCEPTED, detail=f"recovery code, {left} left", info=_told(left))
+        current = parts.directory.user(user.name, attempt.deadline)
+    return None
 
 
 def _told(left: int) -> str:

@@ -13,7 +13,7 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, recovery_codes, tokens, users
+from otpd.management import app_passwords, enrolment, keys, recovery_codes, tokens, users
 from otpd.management.verb import Call, Context, Field, Refused, Verb
 from otpd.secret import Secret
 from otpd.values import ServiceName, UserName
@@ -23,6 +23,7 @@ SERVICE: Final = ServiceName("otpctl")
 
 _LABEL: Final = Field(64)
 _ID: Final = Field(64, required=True)
+_KEY: Final = Field(32, required=True)
 
 VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb(users.status),
@@ -46,6 +47,11 @@ VERBS: Final[Mapping[str, Verb]] = {
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
     "reset": Verb(users.reset, root_only=True, gone_users=True),
+    "key-ring": Verb(keys.ring, root_only=True),
+    "key-usage": Verb(keys.usage, {"key": _KEY}, root_only=True),
+    "key-reseal": Verb(keys.reseal, {"key": _KEY, "skip": Field(8)}, root_only=True, check=keys.may_reseal),
+    # It looks at every entry, and otpctl waits 15 seconds.
+    "key-strays": Verb(keys.strays, root_only=True, least_seconds=12),
 }
 
 _COMMON: Final = {"user": Field(256), "proof": Field(512)}
@@ -77,6 +83,10 @@ class Management:
         if isinstance(reply, Refused) and reply.reason != "proof-required":
             audit.record("refused", peer=peer, verb=verb, user=user or fields.get("user"), reason=reply.reason)
         return reply
+
+    def least_seconds(self, verb: str) -> float:
+        """How long ``verb`` may take at the least, where that is longer than other requests may."""
+        return VERBS[verb].least_seconds if verb in VERBS else 0.0
 
     def _call(self, verb: Verb, call: Call) -> dict[str, Any] | Refused:
         if verb.root_only and not call.peer.is_root:

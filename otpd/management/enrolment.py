@@ -16,6 +16,7 @@ from otpd.factors.code import SEED_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.otp import DEFAULT_PARAMETERS
 from otpd.protocol import DIALOGUE_SECONDS
+from otpd.secret import Secret
 from otpd.values import EntryId, TimeStep, UserName
 
 _PURPOSE: Final = "enrolment"
@@ -74,7 +75,9 @@ def confirm(context: Context, call: Call) -> dict[str, Any] | Refused:
         return _overtaken()
     if user and user.state == "disabled":
         return _disabled()
-    step = _step_of(context, call, state)
+    place = (call.user, state["token"])
+    seed = context.parts.keys.open(SEED_PURPOSE, place, state["sealed_seed"].encode())
+    step = _step_of(context, call, seed)
     if step is None:
         return Refused("wrong-code", "Wrong code. Check that the clock of your phone is right, and try the next one.")
     token = Token(
@@ -84,7 +87,8 @@ def confirm(context: Context, call: Call) -> dict[str, Any] | Refused:
         parameters=DEFAULT_PARAMETERS,
         last_step=step,
         created=context.parts.clock.wall(),
-        sealed_seed=state["sealed_seed"].encode(),
+        # The ticket may have been made with a key that is on its way out.
+        sealed_seed=context.parts.keys.seal(SEED_PURPOSE, place, seed),
     )
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_token(call.user, token, call.deadline):
@@ -98,12 +102,10 @@ def first_token_id(user: UserName) -> EntryId:
     return EntryId(str(uuid.uuid5(_NAMESPACE, user)))
 
 
-def _step_of(context: Context, call: Call, state: dict[str, Any]) -> TimeStep | None:
+def _step_of(context: Context, call: Call, seed: Secret) -> TimeStep | None:
     code = otp.parse_code(call.fields["code"].encode())
     if code is None or len(code) != DEFAULT_PARAMETERS.digits:
         return None
-    place = (call.user, state["token"])
-    seed = context.parts.keys.open(SEED_PURPOSE, place, state["sealed_seed"].encode())
     now = otp.time_step(DEFAULT_PARAMETERS, context.parts.clock.wall())
     window = max(_WINDOW_STEPS, context.parts.window_steps)
     return next(iter(otp.matching_steps(seed, DEFAULT_PARAMETERS, code, now, window)), None)

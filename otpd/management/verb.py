@@ -56,7 +56,8 @@ class Verb:
 
     ``proof`` is what a peer other than root must give: a current code, or, for who has none yet, the account password.
     ``gone_users`` says that it is of use for names that NSS does not know any more.
-    ``check`` refuses, before a proof is asked for and a code spent, what could not be done anyway.
+    ``check`` refuses, before a proof is asked for and a code spent, what could not be done anyway. ``least_seconds`` is
+    for what takes longer than logins may: its deadline is no nearer than that, whatever the configuration says.
     """
 
     handler: Callable[[Context, Call], dict[str, Any] | Refused]
@@ -64,4 +65,5 @@ class Verb:
     proof: Literal["", "code", "code or account password"] = ""
     root_only: bool = False
     gone_users: bool = False
+    least_seconds: float = 0.0
     check: Callable[[Context, Call], Refused | None] = lambda _context, _call: None

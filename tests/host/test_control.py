@@ -54,6 +54,10 @@ BODIES: dict[str, dict[str, str]] = {
     "disable": {},
     "enable": {},
     "reset": {},
+    "key-ring": {},
+    "key-usage": {"key": "k1"},
+    "key-reseal": {"key": "k1"},
+    "key-strays": {},
 }
 
 
@@ -100,7 +104,7 @@ def enrol_another(user: str, token: Token) -> str:
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.root_only])
 def test_root_only(alice: tuple[str, Token], verb: str) -> None:
     user, token = alice
-    assert call(user, verb, proof=token.code())[1]["reason"] == "not-permitted"
+    assert call(user, verb, **BODIES[verb], proof=token.code())[1]["reason"] == "not-permitted"
 
 
 def test_a_first_enrolment_needs_the_account_password(world: World) -> None:
@@ -259,7 +263,8 @@ class TestOtpctl:
 
     def test_every_help_has_an_example(self) -> None:
         for command in ("", "enroll", "status", "disable", "enable", "app-password create", "app-password revoke",
-                        "directory init", "keys init"):  # fmt: skip
+                        "directory init", "keys init", "keys add", "keys list", "keys rotate",
+                        "keys retire"):  # fmt: skip
             text = run("otpctl", *command.split(), "--help")
             assert "Example:" in text, command
             assert len(max(text.splitlines(), key=len)) <= 100

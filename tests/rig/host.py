@@ -112,10 +112,6 @@ class Host:
         self.start_directory()
         Path("/run/otpd").mkdir(exist_ok=True)
         own("/run/otpd", "otpd")
-        CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
-        shutil.copyfile("/etc/otpd/keyring", CREDENTIALS / "keyring")
-        own(CREDENTIALS, "otpd")
-        own(CREDENTIALS / "keyring", "otpd")
         self.start_helper()
         self.start_daemon()
 
@@ -142,11 +138,24 @@ class Host:
 
     def start_daemon(self) -> None:
         """Start otpd, a process for each socket, as otpd.service and otpd-control.service do."""
+        self.start_processes(*DAEMONS)
+
+    def start_processes(self, *names: str) -> None:
+        """Start some of otpd's processes, with the key ring as their credential, and wait until they answer."""
+        CREDENTIALS.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile("/etc/otpd/keyring", CREDENTIALS / "keyring")
+        own(CREDENTIALS, "otpd")
+        own(CREDENTIALS / "keyring", "otpd")
         environment = {"CREDENTIALS_DIRECTORY": str(CREDENTIALS)}
-        for name, which in DAEMONS.items():
-            self.spawn(name, "otpd", "--serve", which, user="otpd", environment=environment)
-        for name, which in DAEMONS.items():
-            self.wait(lambda path=f"/run/otpd/{which}.sock": connects(path), name)
+        for name in names:
+            self.spawn(name, "otpd", "--serve", DAEMONS[name], user="otpd", environment=environment)
+        for name in names:
+            self.wait(lambda path=f"/run/otpd/{DAEMONS[name]}.sock": connects(path), name)
+
+    def restart_daemon(self) -> None:
+        """``systemctl restart otpd``."""
+        self.stop_daemon()
+        self.start_daemon()
 
     def stop_daemon(self, how: int = signal.SIGTERM) -> list[int]:
         """End both processes of otpd; their exit codes."""

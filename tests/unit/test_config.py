@@ -16,7 +16,7 @@ from otpd.adapters.config import Config, ServiceTable
 from otpd.adapters.key_file import read_key_ring
 from otpd.errors import ConfigError
 from otpd.policy import ServicePolicy
-from otpd.seal import new_key_line
+from otpd.ring_text import new_key_line
 from otpd.values import ServiceName
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -123,7 +123,7 @@ def test_the_example_has_every_key_with_its_default() -> None:
 
 def key_file(tmp_path: Path, mode: int) -> Path:
     path = tmp_path / "keyring"
-    path.write_bytes(new_key_line("k1").reveal())
+    path.write_text(new_key_line("k1"))
     path.chmod(mode)
     return path
 

@@ -8,7 +8,8 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 # From the bottom. A folder stands for all that is in it.
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
-    ("symbols", "otp", "app_password", "recovery", "policy", "throttle", "protocol", "seal", "ticket", "qr", "audit"),
+    ("symbols", "otp", "app_password", "recovery", "policy", "throttle"),
+    ("protocol", "ring_text", "seal", "ticket", "qr", "audit"),
     ("directory", "identity", "factor"),
     ("guesses", "factors"),
     ("dialogue", "management"),

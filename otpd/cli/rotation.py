@@ -1,0 +1,108 @@
+"""Sealing anew what other keys sealed, batch by batch, until none is left."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from otpd.cli.session import Exit, Session
+
+_FRUITLESS_PASSES: Final = 5
+Fault = tuple[str, str, str]
+"""Kind, user and id of an entry whose value does not open."""
+
+
+@dataclass
+class Rotation:
+    """One run: what ``keys`` but ``current`` sealed is sealed with ``current``.
+
+    The directory alone knows what is left, so there is nothing to remember between two runs.
+    """
+
+    session: Session
+    current: str
+    keys: Sequence[str]
+    resealed: int = 0
+    failed: int = 0
+    left: int = 0
+    faults: dict[Fault, None] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Do it, tell the result, and end with an exit code that says whether all is well."""
+        for key_id in self.keys:
+            if key_id != self.current:
+                self._all_of(key_id)
+        strays = self.session.call("key-strays")
+        self.failed += strays["values"]
+        self._note(strays["faults"])
+        self._tell()
+
+    def _all_of(self, key_id: str) -> None:
+        usage = self.session.call("key-usage", key=key_id)
+        failed = fruitless = 0
+        with self._progress(key_id, None if usage["more"] else usage["values"]) as advance:
+            while fruitless < _FRUITLESS_PASSES:
+                # Those that do not open may come first in every answer, so as many more are asked for.
+                reply = self.session.call("key-reseal", key=key_id, skip=str(failed))
+                self.resealed += reply["resealed"]
+                advance(reply["resealed"])
+                self._note(reply["faults"])
+                if not _goes_on(reply, failed):
+                    break
+                failed = reply["failed"]
+                fruitless = 0 if reply["resealed"] else fruitless + 1
+        self.failed += reply["failed"]
+        self.left += max(0, self.session.call("key-usage", key=key_id)["values"] - reply["failed"])
+
+    def _note(self, faults: list[dict[str, Any]]) -> None:
+        self.faults.update(dict.fromkeys((fault["kind"], fault["user"], fault["id"]) for fault in faults))
+
+    def _tell(self) -> None:
+        faults = [{"kind": kind, "user": user, "id": entry} for kind, user, entry in self.faults]
+        result = {
+            "current": self.current,
+            "resealed": self.resealed,
+            "failed": self.failed,
+            "left": self.left,
+            "faults": faults,
+        }
+        if not self.failed and not self.left:
+            self.session.show(result, f"Sealed anew: {self.resealed}. Everything is sealed with {self.current} now.")
+            return
+        self.session.show(result, f"Sealed anew: {self.resealed}.")
+        for fault in faults:
+            click.echo(
+                f"otpctl: does not open: {fault['kind']} {fault['id']} of {fault['user'] or 'no user'}", err=True
+            )
+        if self.failed:
+            click.echo(f"otpctl: {self.failed} do not open, and were left as they are; otpd's log names them", err=True)
+            raise SystemExit(Exit.DOES_NOT_OPEN)
+        click.echo(f"otpctl: {self.left} are left, since others write at the same time; run this again", err=True)
+        raise SystemExit(Exit.RESTART)
+
+    @contextmanager
+    def _progress(self, key_id: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """How to tell of values that were done: a bar for people, lines for a pipe, nothing for programs."""
+        console = self.session.console
+        if self.session.as_json or not console.is_terminal:
+            yield self._lines(key_id)
+            return
+        columns = (TextColumn(f"sealed with {key_id}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=total)
+            yield lambda count: progress.advance(task, count)
+
+    def _lines(self, key_id: str) -> Callable[[int], None]:
+        def tell(count: int) -> None:
+            if count and not self.session.as_json:
+                click.echo(f"{count} that {key_id} sealed; {self.resealed} in all")
+
+        return tell
+
+
+def _goes_on(reply: dict[str, Any], failed: int) -> bool:
+    """Whether another pass can find what this one did not, of which ``failed`` were known not to open before."""
+    return bool(reply["resealed"] or reply["overtaken"] or (reply["more"] and reply["failed"] > failed))
