@@ -25,7 +25,7 @@ def trixie() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def openldap_2_5(bookworm: Path) -> Iterator[Server]:
     """Debian 12's, with its module otp."""
-    server = Slapd(bookworm, "openldap-2.5", otp=True)
+    server = Slapd(bookworm, "openldap-2.5")
     server.set_up()
     yield server
     server.stop()
@@ -34,7 +34,7 @@ def openldap_2_5(bookworm: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def openldap_2_6(trixie: Path) -> Iterator[Server]:
     """Debian 13's, with the attribute types of conf/oath.ldif."""
-    server = Slapd(trixie, "openldap-2.6", otp=False)
+    server = Slapd(trixie, "openldap-2.6", schema=("oath", "otpd"), otp=False)
     server.set_up()
     yield server
     server.stop()

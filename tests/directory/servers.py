@@ -6,7 +6,7 @@ What they write is in memory. They listen on sockets below their root, and on lo
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,8 +156,17 @@ class Server:
 
     def apply(self, ldif: str, *, config: bool = False) -> None:
         """Let the administrator add and change what ``ldif`` says."""
-        who = self.config_admin if config else self.admin
-        run("ldapmodify", "-x", "-a", "-H", self.uri, "-D", who, "-w", _ADMIN_PASSWORD, stdin=ldif)
+        self.apply_as(self.config_admin if config else self.admin, _ADMIN_PASSWORD, ldif)
+
+    def apply_as(self, who: str, password: str, ldif: str) -> None:
+        """Let somebody else try it; raises RuntimeError where the server refuses."""
+        run("ldapmodify", "-x", "-a", "-H", self.uri, "-D", who, "-w", password, stdin=ldif)
+
+    def search_as(self, who: str, password: str, base: str) -> str:
+        """What somebody else finds below ``base``, with all that the tool says."""
+        command = ["ldapsearch", "-x", "-LLL", "-H", self.uri, "-D", who, "-w", password, "-b", base]
+        done = subprocess.run(command, text=True, capture_output=True, check=False)
+        return done.stdout + done.stderr
 
     def search(self, base: str, *arguments: str) -> str:
         """What the administrator finds, as LDIF."""
@@ -187,9 +196,11 @@ class Server:
 
 
 class Slapd(Server):
-    """OpenLDAP. ``otp`` says whether OATH-LDAP's attribute types come from its own module or from conf/oath.ldif."""
+    """OpenLDAP, with files of conf/ as its schema; ``otp`` loads the module that has OATH-LDAP's attribute types."""
 
-    def __init__(self, root: Path, name: str, *, otp: bool, tls: str = "", settings: str = "") -> None:
+    def __init__(
+        self, root: Path, name: str, *, schema: Sequence[str] = ("otpd",), otp: bool = True, tls: str = ""
+    ) -> None:
         folder = f"/srv/{name}"
         super().__init__(root, name, path=root / folder[1:] / "ldapi", admin=f"cn=admin,{SUFFIX}")
         self.config_admin = "cn=admin,cn=config"
@@ -197,7 +208,6 @@ class Slapd(Server):
         inside = [f"ldapi://{quote(folder + '/ldapi', safe='')}"]
         inside += [f"{scheme}://127.0.0.1:{port}" for scheme, port in self.ports.items()]
         self.command = ["slapd", "-d", "0", "-F", f"{folder}/slapd.d", "-h", " ".join(inside)]
-        schema = ["otpd"] if otp else ["oath", "otpd"]
         (root / folder[1:] / "data").mkdir(parents=True)
         (root / folder[1:] / "slapd.d").mkdir()
         for which in schema:
@@ -210,7 +220,7 @@ class Slapd(Server):
             suffix=SUFFIX,
             folder=folder,
         )
-        run("chroot", str(root), "slapadd", "-F", f"{folder}/slapd.d", "-n", "0", stdin=config + settings)
+        run("chroot", str(root), "slapadd", "-F", f"{folder}/slapd.d", "-n", "0", stdin=config)
 
     def set_up(self) -> None:
         """Make its tree."""

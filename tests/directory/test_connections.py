@@ -65,7 +65,7 @@ def authorities(bookworm: Path) -> tuple[Authority, Authority]:
 def site(bookworm: Path, authorities: tuple[Authority, Authority]) -> Iterator[Site]:
     authority, stranger = authorities
     authority.issue("right", "localhost", "127.0.0.1")
-    server = Slapd(bookworm, "right", otp=True, tls=TLS.format(name="right", account=ACCOUNT))
+    server = Slapd(bookworm, "right", tls=TLS.format(name="right", account=ACCOUNT))
     server.set_up()
     server.directory().ensure_user(ALICE, soon())
     yield Site(server, authority, stranger, authority.issue("host1"))
@@ -106,7 +106,7 @@ class TestCertificates:
     )
     def test_wrong(self, site: Site, scheme: str, name: str, hosts: tuple[str, ...], days: int, reason: str) -> None:
         site.authority.issue(name, *hosts, days=days)
-        server = Slapd(site.server.root, f"{name}-{scheme}", otp=True, tls=TLS.format(name=name, account=ACCOUNT))
+        server = Slapd(site.server.root, f"{name}-{scheme}", tls=TLS.format(name=name, account=ACCOUNT))
         server.set_up()
         try:
             directory = Site(server, site.authority, site.stranger, site.host).directory(scheme)
@@ -219,7 +219,7 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two(bookworm: Path) -> Iterator[Two]:
-    servers = [Slapd(bookworm, name, otp=True) for name in ("first", "second")]
+    servers = [Slapd(bookworm, name) for name in ("first", "second")]
     for server in servers:
         server.set_up()
         server.directory().ensure_user(ALICE, soon())
@@ -329,7 +329,7 @@ class TestReads:
 
     def test_the_first_knows_nothing(self, pair: Two, bookworm: Path) -> None:
         """A replica that is being filled anew: it has neither our account nor our entries."""
-        empty = Slapd(bookworm, "empty", otp=True)
+        empty = Slapd(bookworm, "empty")
         empty.start()
         try:
             assert asked(pair.directory(empty.uri))[0] == "second"
@@ -339,7 +339,7 @@ class TestReads:
 
     def test_the_first_has_lost_the_base(self, pair: Two, bookworm: Path) -> None:
         """Nobody is enrolled there; taken at its word, doors that are open to the unenrolled would open."""
-        lost = Slapd(bookworm, "lost", otp=True)
+        lost = Slapd(bookworm, "lost")
         lost.set_up()
         lost.apply(f"dn: {BASE}\nchangetype: delete\n")
         try:

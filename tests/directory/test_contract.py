@@ -42,8 +42,8 @@ SPECIAL = [
     "gr\u00fc\u00df",
     "\u65e5\u672c",
     "\U0001f511",
-    "x" * 200,
-    "\u00fc" * 100,
+    "x" * 240,
+    "\u00fc" * 120,
 ]
 _numbers = itertools.count(1)
 
