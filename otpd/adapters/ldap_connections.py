@@ -74,6 +74,11 @@ class Connections:
                 return answer
         raise DirectoryUnavailable(f"{name}: no server is configured")
 
+    def close(self) -> None:
+        """Close those of the thread that asks."""
+        for uri in list(self._local.connections):
+            self._drop(uri)
+
     def _once(self, uri: str, role: Role, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401
         kept = uri in self._local.connections
         try:

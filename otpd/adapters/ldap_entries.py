@@ -40,6 +40,8 @@ ATTRIBUTES: Final = (
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
+OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdAppPassword", "otpdRecoveryCodes")
+
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
     "sha1": "1.2.840.113549.2.7",

@@ -13,7 +13,7 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, recovery_codes, tokens, users
+from otpd.management import app_passwords, enrolment, inspection, recovery_codes, tokens, users
 from otpd.management.verb import Call, Context, Field, Refused, Verb
 from otpd.secret import Secret
 from otpd.values import ServiceName, UserName
@@ -46,6 +46,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
     "reset": Verb(users.reset, root_only=True, gone_users=True),
+    "directory-check": Verb(inspection.check, root_only=True),
 }
 
 _COMMON: Final = {"user": Field(256), "proof": Field(512)}

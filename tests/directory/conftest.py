@@ -1,11 +1,15 @@
 """Each kind of server that otpd is to work with, started once."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from .servers import DirectoryServer389, Server, Slapd, debian, folders
+from otpd.adapters.ldap import LdapDirectory
+
+from .samples import soon, token
+from .servers import ALICE, DirectoryServer389, Server, Slapd, debian, folders
 
 ROOTS = Path("/run/otpd-directories")
 
@@ -54,3 +58,35 @@ def directory_server_389() -> Iterator[Server]:
 def server(request: pytest.FixtureRequest) -> Server:
     found: Server = request.getfixturevalue(request.param)
     return found
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two servers, each of which says in its data which one it is; what stands between them and otpd is the test's."""
+
+    first: Slapd
+    second: Slapd
+
+    def directory(self, first: str | None = None, **other: object) -> LdapDirectory:
+        uris = (first or self.first.uri, self.second.uri)
+        return self.first.directory(**({"uris": uris, "provider": uris[0]} | other))
+
+
+@pytest.fixture(scope="session")
+def two(bookworm: Path) -> Iterator[Two]:
+    servers = [Slapd(bookworm, name) for name in ("first", "second")]
+    for server in servers:
+        server.set_up()
+        server.directory().ensure_user(ALICE, soon())
+        server.directory().add_token(ALICE, token(label=server.name), soon())
+    yield Two(*servers)
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def pair(two: Two) -> Iterator[Two]:
+    yield two
+    for server in (two.first, two.second):
+        if server.process is None:
+            server.start()

@@ -19,12 +19,14 @@ from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.clock import SystemClock
 from otpd.secret import Secret
+from otpd.values import UserName
 
 from .authority import Authority
 
 SUFFIX: Final = "dc=example,dc=org"
 BASE: Final = f"ou=otpd,{SUFFIX}"
 ACCOUNT: Final = f"cn=otpd,ou=services,{SUFFIX}"
+ALICE: Final = UserName("alice")
 PASSWORD: Final = "otpd's own password"
 CONF: Final = REPOSITORY / "conf"
 _ADMIN_PASSWORD: Final = "the directory manager"
@@ -173,12 +175,12 @@ class Server:
         who = ["-x", "-LLL", "-o", "ldif-wrap=no", "-H", self.uri, "-D", self.admin, "-w", _ADMIN_PASSWORD]
         return run("ldapsearch", *who, "-b", base, *arguments)
 
-    def give_access(self, access: str) -> None:
-        """The tree, the account and the access that otpd needs: the samples, word for word."""
+    def grow(self) -> None:
+        """The tree and the account that otpd needs: the sample, word for word."""
+        self.apply(_SUFFIX_ENTRY)
         self.apply(_sample("tree"))
         change = ["ldappasswd", "-x", "-H", self.uri, "-D", self.admin, "-w", _ADMIN_PASSWORD, "-s", PASSWORD, ACCOUNT]
         run(*change)
-        self.apply(_sample(access), config=True)
 
     def servers(self, **other: Any) -> Servers:
         """How otpd reaches it."""
@@ -223,10 +225,10 @@ class Slapd(Server):
         run("chroot", str(root), "slapadd", "-F", f"{folder}/slapd.d", "-n", "0", stdin=config)
 
     def set_up(self) -> None:
-        """Make its tree."""
+        """Start it, with all that otpd needs."""
         self.start()
-        self.apply(_SUFFIX_ENTRY)
-        self.give_access("openldap")
+        self.grow()
+        self.apply(_sample("openldap"), config=True)
 
 
 class DirectoryServer389(Server):
@@ -250,10 +252,10 @@ class DirectoryServer389(Server):
         self.port = 0
 
     def set_up(self) -> None:
-        """Make its tree."""
+        """Start it, with all that otpd needs."""
         self.start()
-        self.apply(_SUFFIX_ENTRY)
-        self.give_access("389ds")
+        self.grow()
+        self.apply(_sample("389ds"), config=True)
 
     def speak_tls(self, authority: Authority, host: str) -> int:
         """Let it speak TLS; the port of ldaps."""

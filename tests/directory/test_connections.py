@@ -17,16 +17,15 @@ from otpd.clock import Deadline, SystemClock
 from otpd.directory import Directory
 from otpd.errors import DirectoryUnavailable
 from otpd.secret import Secret
-from otpd.values import TimeStep, UserName
+from otpd.values import TimeStep
 
 from .authority import Authority, Pair
-from .conftest import ROOTS
+from .conftest import ROOTS, Two
 from .proxy import Fault, Proxy, between
-from .servers import ACCOUNT, BASE, PASSWORD, DirectoryServer389, Slapd
-from .test_contract import soon, token
+from .samples import soon
+from .servers import ACCOUNT, ALICE, BASE, PASSWORD, DirectoryServer389, Slapd
 
 HERE = Path(__file__).parent
-ALICE = UserName("alice")
 CLOCK = SystemClock()
 TLS = """\
 olcTLSCACertificateFile: /srv/tls/site.pem
@@ -148,7 +147,7 @@ class TestBinds:
             refused(wrong)
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
-    def test_start_tls_refused(self, site: Site, pair: "Two") -> None:
+    def test_start_tls_refused(self, site: Site, pair: Two) -> None:
         """A server that cannot speak TLS, or what pretends to be one, gets no password."""
         where = ("127.0.0.1", free_port())
         with between(where, str(pair.first.path)) as proxy:
@@ -203,38 +202,6 @@ class TestBinds:
         with between(("127.0.0.2", port), ("127.0.0.1", port)):
             assert answer("127.0.0.1").startswith("3 13\nUser(name='alice'")
             assert "IP address mismatch" in answer("127.0.0.2")
-
-
-@dataclass(frozen=True)
-class Two:
-    """Two servers, each of which says in its data which one it is; what stands between them and otpd is the test's."""
-
-    first: Slapd
-    second: Slapd
-
-    def directory(self, first: str | None = None, **other: object) -> LdapDirectory:
-        uris = (first or self.first.uri, self.second.uri)
-        return self.first.directory(**({"uris": uris, "provider": uris[0]} | other))
-
-
-@pytest.fixture(scope="module")
-def two(bookworm: Path) -> Iterator[Two]:
-    servers = [Slapd(bookworm, name) for name in ("first", "second")]
-    for server in servers:
-        server.set_up()
-        server.directory().ensure_user(ALICE, soon())
-        server.directory().add_token(ALICE, token(label=server.name), soon())
-    yield Two(*servers)
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def pair(two: Two) -> Iterator[Two]:
-    yield two
-    for server in (two.first, two.second):
-        if server.process is None:
-            server.start()
 
 
 def asked(directory: Directory, seconds: float = 2) -> tuple[str, float]:

@@ -6,20 +6,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
-from otpd.clock import Deadline, SystemClock
-from otpd.directory import AppPasswordRecord, Directory, Token
+from otpd.clock import Deadline
+from otpd.directory import Directory
 from otpd.errors import DirectoryError, DirectoryUnavailable, EntryError
-from otpd.otp import TotpParameters
-from otpd.values import EntryId, ServiceName, TimeStep, UserName
+from otpd.values import EntryId, TimeStep, UserName
 
 from .racing import winners
+from .samples import CLOCK, app_password, soon, token
 from .servers import BASE, Server
 
-CLOCK = SystemClock()
 # What is lost costs 389 Directory Server 15 ms: with 1,000 rounds it takes minutes, and the result is the same.
 ROUNDS = {"openldap-2.5": 1000, "openldap-2.6": 1000, "389ds": 200}
 SPECIAL = [
@@ -46,34 +44,6 @@ SPECIAL = [
     "\u00fc" * 120,
 ]
 _numbers = itertools.count(1)
-
-
-def soon(seconds: float = 10) -> Deadline:
-    return Deadline.after(CLOCK, seconds)
-
-
-def token(number: int = 1, **other: object) -> Token:
-    made = Token(
-        id=EntryId(f"00000000-0000-4000-8000-{number:012}"),
-        label="phone",
-        state="active",
-        parameters=TotpParameters(8, "sha256", 60),
-        last_step=TimeStep(7),
-        created=1_700_000_000.0,
-        sealed_seed=b"k1.c2VhbGVk",
-    )
-    return replace(made, **other)  # type: ignore[arg-type]
-
-
-def app_password(number: int = 1, **other: object) -> AppPasswordRecord:
-    made = AppPasswordRecord(
-        id=EntryId(f"app{number:05}"),
-        label="mail",
-        services=frozenset({ServiceName("imap"), ServiceName("smtp")}),
-        created=1_700_000_000.0 + number,
-        sealed_digest=b"k1.ZGlnZXN0",
-    )
-    return replace(made, **other)  # type: ignore[arg-type]
 
 
 @pytest.fixture

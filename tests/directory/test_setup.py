@@ -7,8 +7,8 @@ import pytest
 
 from otpd.values import UserName
 
+from .samples import soon, token
 from .servers import ACCOUNT, BASE, CONF, PASSWORD, SUFFIX, Server, Slapd
-from .test_contract import soon, token
 
 LOAD_OTP = "dn: cn=module{0},cn=config\nchangetype: modify\nadd: olcModuleLoad\nolcModuleLoad: otp\n"
 OTHER = f"cn=other,ou=services,{SUFFIX}"

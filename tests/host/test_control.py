@@ -54,6 +54,7 @@ BODIES: dict[str, dict[str, str]] = {
     "disable": {},
     "enable": {},
     "reset": {},
+    "directory-check": {},
 }
 
 

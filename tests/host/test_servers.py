@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,27 @@ def test_the_provider_refuses_connections(world: World, host: Host, alice: tuple
             code, seconds = outcome(world, "anything", user, typed)
             assert code == AUTHINFO_UNAVAIL
             assert seconds < 1
+
+
+def test_directory_check(host: Host) -> None:
+    """The embedded directory has all that a check looks for, and the check leaves nothing in it."""
+    reply = json.loads(run("otpctl", "directory", "check", "--json"))
+    assert reply["well"]
+    seen = run("otpctl", "directory", "check")
+    assert seen.count("  ok   ") == len(reply["findings"]) == 7
+    assert "otpd-check" not in host.ldap("ldapsearch", "-LLL", "-b", "ou=otpd", "dn")
+
+
+def test_directory_check_finds_a_server_that_hangs(host: Host, silent: None) -> None:
+    with restarted(host, servers([LDAPI, SILENT_URI], LDAPI)):
+        done = subprocess.run(["otpctl", "directory", "check"], text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert f" FAULT {SILENT_URI}: answer: " in done.stdout
+    assert f"  ok   {LDAPI}: schema" in done.stdout
+
+
+def test_directory_check_is_for_root(alice: tuple[str, Token]) -> None:
+    done = subprocess.run(
+        ["otpctl", "directory", "check"], text=True, capture_output=True, check=False, user=alice[0], cwd="/"
+    )
+    assert (done.returncode, done.stdout) == (77, "")
