@@ -84,7 +84,7 @@ class LdapInspector:
             yield Finding(uri, "answer", str(error), _SEE_SETTINGS)
 
     def _schema_fault(self, connections: Connections, root: Any, deadline: Deadline) -> str:  # noqa: ANN401 - ldap3's
-        where = root.get("subschemaSubentry", [b"cn=subschema"])[0].decode()
+        where = (root.get("subschemaSubentry") or [b"cn=subschema"])[0].decode()
         schema = _read(connections, where, ("attributeTypes", "objectClasses"), deadline)
         if not schema:
             return f"{where} cannot be read by otpd"
@@ -114,8 +114,8 @@ class LdapInspector:
 
     def _clock_of(self, uri: str, connections: Connections, probe: UserName, deadline: Deadline) -> Finding:
         dn = f"uid={escape_rdn_value(probe)},{self._base_dn}"
-        created = (_read(connections, dn, ("createTimestamp",), deadline) or {}).get("createTimestamp", [b""])[0]
-        match = re.match(rb"(\d{14})", created)
+        entry = _read(connections, dn, ("createTimestamp",), deadline) or {}
+        match = re.match(rb"(\d{14})", *(entry.get("createTimestamp") or [b""]))
         if not match:
             return Finding(uri, "clock", "createTimestamp cannot be read by otpd", _GIVE_ACCESS)
         at = datetime.strptime(match[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()

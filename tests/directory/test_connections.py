@@ -183,21 +183,11 @@ class TestBinds:
         shutil.copy(HERE / "ask.py", trixie / "srv/ask.py")
         shutil.copy(site.authority.file, trixie / "srv/site.pem")
         port = site.server.ports["ldaps"]
-        python = [
-            "chroot",
-            str(trixie),
-            "env",
-            "PYTHONPATH=/srv/source",
-            "python3",
-            "-B",
-            "-W",
-            "ignore",
-            "/srv/ask.py",
-        ]
+        python = ["chroot", str(trixie), "env", "PYTHONPATH=/srv/source", "python3", "-W", "ignore", "/srv/ask.py"]
 
         def answer(host: str) -> str:
             arguments = [f"ldaps://{host}:{port}", "/srv/site.pem", ACCOUNT, BASE]
-            return run(*python, "python3", "-W", "ignore", "/srv/ask.py", *arguments, stdin=PASSWORD)
+            return run(*python, *arguments, stdin=PASSWORD)
 
         with between(("127.0.0.2", port), ("127.0.0.1", port)):
             assert answer("127.0.0.1").startswith("3 13\nUser(name='alice'")
