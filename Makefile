@@ -58,12 +58,13 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 	sed -f systemd/otpd-control.sed $(DESTDIR)$(UNITDIR)/otpd.service > $(DESTDIR)$(UNITDIR)/otpd-control.service
 	install -D -m 0644 systemd/otpd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf
 	install -D -m 0644 systemd/otpd.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
-	install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/otpd/schema conf/otpd.ldif conf/otpd.schema
+	install -D -m 0644 -t $(DESTDIR)$(SYSCONFDIR)/otpd/schema conf/*.ldif conf/*.schema
 	# What an administrator may have changed is left alone.
 	set -e; keep() { test -e "$(DESTDIR)$$2" || install -D -m 0644 "$$1" "$(DESTDIR)$$2"; }; \
 	  keep conf/otpd.toml $(SYSCONFDIR)/otpd/otpd.toml; \
 	  keep conf/pam.d/otpd-password $(SYSCONFDIR)/pam.d/otpd-password
-	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples conf/otpd.toml conf/pam.d/*.example conf/sshd_config.d/otpd.conf
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples conf/otpd.toml conf/pam.d/*.example conf/sshd_config.d/otpd.conf \
+	  conf/directory/*.example
 	set -e; for page in docs/man/*.[1-8]; do \
 	  install -D -m 0644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
 

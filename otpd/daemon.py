@@ -18,6 +18,7 @@ from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring, read_secret
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap_inspection import LdapInspector
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
@@ -49,8 +50,9 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     """The service that ``settings`` describe."""
     threading.stack_size(_STACK_BYTES)  # the usual 8 MiB a worker would count against the limit on memory
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
+    servers, base_dn = _servers(settings), settings.directory.base_dn
     parts = Parts(
-        directory=LdapDirectory(Connections(_servers(settings), clock), settings.directory.base_dn),
+        directory=LdapDirectory(Connections(servers, clock), base_dn),
         keys=keys,
         clock=clock,
         check_password=PasswordClient(Path(settings.password.socket)),
@@ -59,7 +61,9 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     tickets = Tickets(keys, process.boot_id(), clock)
     return Service(
         dialogue=Dialogue(policy, accounts, parts, tickets),
-        management=Management(Context(policy, accounts, parts, tickets, settings.totp.issuer)),
+        management=Management(
+            Context(policy, accounts, parts, tickets, settings.totp.issuer, LdapInspector(servers, base_dn, clock))
+        ),
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
         clock=clock,
         deadline_seconds=settings.daemon.deadline_seconds,

@@ -24,7 +24,7 @@ from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Role, check
 from otpd.clock import Deadline
 from otpd.directory import AppPasswordRecord, SealedValue, SealedValues, State, Token, User
-from otpd.errors import DirectoryError
+from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.values import EntryId, TimeStep, UserName
 
 Changes = Mapping[str, list[tuple[str, list[Any]]]]
@@ -75,12 +75,15 @@ class LdapDirectory:
         return tuple(sorted(records, key=lambda record: (record.created, record.id)))
 
     def ensure_user(self, name: UserName, deadline: Deadline) -> None:  # noqa: D102
-        self._add(self._user_dn(name), entries.from_user(name), deadline)
+        if not self._add(self._user_dn(name), entries.from_user(name), deadline):
+            self.user(name, deadline)  # there is one; it may be of another who compares equal
 
     def add_token(self, name: UserName, token: Token, deadline: Deadline) -> bool:  # noqa: D102
         return self._add(self._child_dn(name, token.id), entries.from_token(token), deadline)
 
     def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:  # noqa: D102
+        if step <= token.last_step:
+            return False
         # Deleting and adding "active" changes nothing and fails where the token was disabled meanwhile.
         changes: Changes = {
             "oathTOTPLastTimeStep": _from_to(token.last_step, step),
@@ -206,36 +209,34 @@ class LdapDirectory:
         self, base: str, scope: str, which: str, deadline: Deadline, role: Role, limit: int
     ) -> tuple[list[tuple[str, Entry]], bool]:
         """As :meth:`_search`, but at most ``limit`` entries, or what the server gives, and whether it has more."""
-        _, result, found, _ = self._connections.call(
-            role,
-            "search",
-            deadline,
-            lambda link: link.search(
+
+        def search(link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
+            answer = link.search(
                 base,
                 which,
                 search_scope=scope,
                 attributes=entries.ATTRIBUTES,
                 size_limit=limit,
                 time_limit=int(deadline.remaining_seconds()) + 1,
-            ),
-        )
+            )
+            if answer[1]["result"] == RESULT_NO_SUCH_OBJECT and answer[1]["dn"].lower() != self._base_dn.lower():
+                self._find_base(link)
+            return answer
+
+        _, result, found, _ = self._connections.call(role, "search", deadline, search)
         accept = (_SUCCESS, RESULT_NO_SUCH_OBJECT, RESULT_SIZE_LIMIT_EXCEEDED)
         code = check(result, "search", self._base_dn, accept)
-        if code == RESULT_NO_SUCH_OBJECT:
-            self._check_base(base, result["dn"], deadline, role)
         items = [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
         return items, code == RESULT_SIZE_LIMIT_EXCEEDED
 
-    def _check_base(self, base: str, matched: str, deadline: Deadline, role: Role) -> None:
-        """Raise :class:`DirectoryError` where it is not ``base`` alone that is not there, but all that otpd keeps.
+    def _find_base(self, link: ldap3.Connection) -> None:
+        """Raise where this server lacks the base itself: then it has lost its data, and does not know who is enrolled.
 
-        ``matched`` is what the server found of its name (RFC 4511 section 4.1.9).
+        A replica that is being filled anew must not open the doors that are open to those who have not enrolled.
         """
-        if base == self._base_dn:
-            raise DirectoryError(f"search: there is no {self._base_dn}: base_dn is wrong, or a server is empty")
-        if matched.lower() != self._base_dn.lower():
-            # Nobody would be enrolled then, and where policy allows those, everybody let in.
-            self._search(self._base_dn, ldap3.BASE, "(objectClass=*)", deadline, role)
+        _, result, _, _ = link.search(self._base_dn, "(objectClass=*)", ldap3.BASE, attributes=ldap3.NO_ATTRIBUTES)
+        if result["result"] == RESULT_NO_SUCH_OBJECT:
+            raise DirectoryUnavailable(f"there is no {self._base_dn} that otpd may read")
 
     def _compare_and_set(self, dn: str, changes: Changes, deadline: Deadline) -> bool:
         return self._modify(dn, changes, deadline, accept=(_SUCCESS, *_LOST)) == _SUCCESS

@@ -5,20 +5,19 @@ server, made when needed and thrown away at the first fault. A server that faile
 sent again, to the next server; a write is sent once, and raises when its answer is lost, since it may have happened.
 """
 
-import os
-import random
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import ldap3
-from ldap3.core.exceptions import LDAPException
 from ldap3.core.results import RESULT_BUSY, RESULT_SUCCESS, RESULT_UNAVAILABLE, RESULT_UNWILLING_TO_PERFORM
 
+from otpd.adapters.ldap_health import Health
+from otpd.adapters.ldap_link import Address, Link, dial, tls_context
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.secret import Secret
@@ -26,10 +25,9 @@ from otpd.secret import Secret
 Role = Literal["read", "write"]
 Operation = Callable[[ldap3.Connection], Any]
 
-_FIRST_BACKOFF_SECONDS: Final = 0.5
-_MAX_BACKOFF_SECONDS: Final = 30.0
 _LEAST_SLICE_SECONDS: Final = 0.2
 _OVERLOADED: Final = (RESULT_BUSY, RESULT_UNAVAILABLE)
+_START_TLS: Final = "1.3.6.1.4.1.1466.20037"  # RFC 4511 section 4.14
 
 
 @dataclass(frozen=True)
@@ -49,22 +47,13 @@ class Servers:
     key_file: str | None = None
 
 
-@dataclass
-class _Health:
-    """How a server has done lately."""
-
-    failures: int = 0
-    not_before: float = 0.0
-
-
-@dataclass
 class Connections:
     """Runs operations of ldap3 on the servers, from many threads."""
 
-    servers: Servers
-    clock: Clock
-    _local: threading.local = field(default_factory=threading.local)
-    _health: dict[str, _Health] = field(default_factory=dict)
+    def __init__(self, servers: Servers, clock: Clock) -> None:
+        self.servers = servers
+        self._health = Health(clock)
+        self._local = _Local()
 
     def call(self, role: Role, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401 - ldap3's
         """ldap3's ``(status, result, response, request)`` of ``operation``; raises :class:`DirectoryUnavailable`.
@@ -72,39 +61,26 @@ class Connections:
         What the server answered is for the caller to judge, except that a server that is too busy counts as gone.
         ``name`` is for messages.
         """
-        candidates = [self.servers.provider] if role == "write" else self._by_health()
+        candidates = [self.servers.provider] if role == "write" else self._health.order(self.servers.uris)
         for left, uri in zip(range(len(candidates), 0, -1), candidates, strict=True):
-            share = deadline if left == 1 else self._share(deadline, left)
             try:
-                answer = self._once(uri, role, name, share, operation)
+                answer = self._once(uri, role, name, _share(deadline, left), operation)
             except DirectoryUnavailable:
-                self._failed(uri)
+                self._health.failed(uri)
                 if left == 1 or deadline.expired():
                     raise
             else:
-                self._health.pop(uri, None)
+                self._health.answered(uri)
                 return answer
         raise DirectoryUnavailable(f"{name}: no server is configured")
 
-    def _share(self, deadline: Deadline, left: int) -> Deadline:
-        seconds = max(_LEAST_SLICE_SECONDS, deadline.remaining_seconds() / left)
-        return Deadline(deadline.clock, min(deadline.at, deadline.clock.monotonic() + seconds))
-
-    def _by_health(self) -> list[str]:
-        """Servers that are well in the configured order, then those that failed, the one that may be back first."""
-        now = self.clock.monotonic()
-        waits = {uri: self._health.get(uri, _Health()).not_before for uri in self.servers.uris}
-        return sorted(self.servers.uris, key=lambda uri: waits[uri] if waits[uri] > now else 0.0)
-
-    def _failed(self, uri: str) -> None:
-        failures = self._health.get(uri, _Health()).failures + 1
-        backoff = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 10))
-        # Jitter: the hosts of a fleet must not come back all at once.
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        self._health[uri] = _Health(failures, self.clock.monotonic() + backoff * jitter)
+    def close(self) -> None:
+        """Close those of the thread that asks."""
+        for uri in list(self._local.connections):
+            self._drop(uri)
 
     def _once(self, uri: str, role: Role, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401
-        kept = uri in self._connections
+        kept = uri in self._local.connections
         try:
             return self._send(uri, name, deadline, operation)
         except DirectoryUnavailable:
@@ -114,60 +90,43 @@ class Connections:
             return self._send(uri, name, deadline, operation)
 
     def _send(self, uri: str, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401
-        connection = self._connection(uri, deadline)
         try:
-            connection.socket.settimeout(_positive(name, deadline))
-            answer = operation(connection)
-        except (LDAPException, OSError) as error:
+            answer = operation(self._connection(uri, deadline))
+        except Exception as error:  # noqa: BLE001 - what is no LDAP makes ldap3 raise whatever its parser stumbles over
             self._drop(uri)
-            raise DirectoryUnavailable(f"{name}: {uri}: {type(error).__name__}") from None
+            raise DirectoryUnavailable(f"{name}: {uri}: {_words(error, deadline)}") from None
         result = answer[1]
         if result["result"] in _OVERLOADED:
             raise DirectoryUnavailable(f"{name}: {uri} answered {result['description']}")
         return answer
 
-    @property
-    def _connections(self) -> dict[str, ldap3.Connection]:
-        """Those of the thread that asks."""
-        if not hasattr(self._local, "connections"):
-            self._local.connections = {}
-        connections: dict[str, ldap3.Connection] = self._local.connections
-        return connections
-
     def _connection(self, uri: str, deadline: Deadline) -> ldap3.Connection:
-        if uri in self._connections and _has_ended(self._connections[uri].socket):
-            self._drop(uri)
-        if uri not in self._connections:
-            self._connections[uri] = self._connect(uri, deadline)
-        return self._connections[uri]
+        kept = self._local.connections.get(uri)
+        if kept is not None and kept.socket.is_idle():
+            kept.socket.deadline = deadline
+            return kept
+        self._drop(uri)
+        made = self._connect(uri, deadline)
+        self._local.connections[uri] = made
+        return made
 
     def _connect(self, uri: str, deadline: Deadline) -> ldap3.Connection:
-        seconds = _positive("connect", deadline)
-        whole_seconds = max(1, int(seconds))  # ldap3 packs it into an integer timeval
-        connection = None
+        address = Address.of(uri)
+        link = dial(address, deadline)
         try:
-            server = ldap3.Server(uri, get_info=ldap3.NONE, connect_timeout=seconds, tls=self._tls(uri))
-            connection = ldap3.Connection(
-                server,
-                **self._credentials(),
-                client_strategy=ldap3.SAFE_SYNC,
-                receive_timeout=whole_seconds,
-                check_names=False,
-                auto_referrals=False,
-            )
-            if uri.startswith("ldap://"):
-                connection.open(read_server_info=False)
-                connection.socket.settimeout(seconds)
-                connection.start_tls(read_server_info=False)
-            _, result, _, _ = connection.bind()
-            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        except (LDAPException, OSError) as error:
-            if connection is not None:
-                with suppress(LDAPException, OSError):
-                    connection.strategy.close()
-            raise DirectoryUnavailable(f"bind: {uri}: {type(error).__name__}: {error}") from None
-        check(result, "bind", uri, (RESULT_SUCCESS,))
+            connection = _adopt(link, **self._credentials())
+            if address.scheme == "ldap":
+                _expect_success("StartTLS", connection.extended(_START_TLS))
+            if address.scheme != "ldapi":
+                link.secure(self._tls_context(), address.host)
+            _expect_success("bind", connection.bind(read_server_info=False))
+        except BaseException:
+            _close(link)
+            raise
         return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        return tls_context(self.servers.ca_file, self.servers.cert_file, self.servers.key_file)
 
     def _credentials(self) -> dict[str, Any]:
         password = self.servers.bind_password
@@ -176,21 +135,17 @@ class Connections:
             return {"authentication": ldap3.SIMPLE, "user": self.servers.bind_dn, "password": secret}
         return {"authentication": ldap3.SASL, "sasl_mechanism": ldap3.EXTERNAL, "sasl_credentials": ""}
 
-    def _tls(self, uri: str) -> ldap3.Tls | None:
-        if uri.startswith("ldapi://"):
-            return None
-        return ldap3.Tls(
-            validate=ssl.CERT_REQUIRED,
-            ca_certs_file=self.servers.ca_file,
-            local_certificate_file=self.servers.cert_file,
-            local_private_key_file=self.servers.key_file,
-        )
-
     def _drop(self, uri: str) -> None:
-        connection = self._connections.pop(uri, None)
-        if connection is not None:
-            with suppress(LDAPException, OSError):
-                connection.strategy.close()
+        connection = self._local.connections.pop(uri, None)
+        if connection is not None and connection.socket is not None:
+            _close(connection.socket)
+
+
+class _Local(threading.local):
+    """The connections of the thread that asks, by URI."""
+
+    def __init__(self) -> None:
+        self.connections: dict[str, ldap3.Connection] = {}
 
 
 def check(result: dict[str, Any], operation: str, where: str, accept: Sequence[int]) -> int:
@@ -207,21 +162,44 @@ def check(result: dict[str, Any], operation: str, where: str, accept: Sequence[i
     raise DirectoryError(f"{operation}: {where} refused with {result['description']} ({code})")
 
 
-def _positive(operation: str, deadline: Deadline) -> float:
-    seconds = deadline.remaining_seconds()
-    if not seconds:
-        raise DirectoryUnavailable(f"{operation}: no time left before the deadline")
-    return seconds
+def _share(deadline: Deadline, left: int) -> Deadline:
+    """A fair part of the time for the first of ``left`` servers; what it leaves over is for the others."""
+    if left == 1:
+        return deadline
+    seconds = max(_LEAST_SLICE_SECONDS, deadline.remaining_seconds() / left)
+    return Deadline(deadline.clock, min(deadline.at, deadline.clock.monotonic() + seconds))
 
 
-def _has_ended(link: socket.socket) -> bool:
-    """Whether the other side has closed the connection: a write must not be lost on it.
+def _adopt(link: Link, **credentials: Any) -> ldap3.Connection:  # noqa: ANN401 - ldap3's
+    """A connection of ldap3 over a link that is open already."""
+    connection = ldap3.Connection(
+        ldap3.Server("localhost", get_info=ldap3.NONE),  # the name is not used: nothing is opened by ldap3
+        **credentials,
+        client_strategy=ldap3.SAFE_SYNC,
+        check_names=False,
+        auto_referrals=False,
+    )
+    connection.socket, connection.closed, connection.listening = link, False, True
+    connection.strategy._outstanding = {}  # noqa: SLF001 - all that its open() does beside opening
+    return connection
 
-    Asked of a copy of the descriptor, since a TLS socket has no way to look without reading.
-    """
-    with suppress(OSError), socket.socket(fileno=os.dup(link.fileno())) as copy:
-        try:
-            return not copy.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-    return True
+
+def _close(link: Link) -> None:
+    with suppress(OSError):
+        link.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        link.close()
+
+
+def _expect_success(operation: str, answer: Any) -> None:  # noqa: ANN401 - ldap3's
+    """Raise where the server refuses: another one may not, so this one counts as gone."""
+    result = answer[1]
+    if result["result"] != RESULT_SUCCESS:
+        raise DirectoryUnavailable(f"{operation} was refused with {result['description']} ({result['result']})")
+
+
+def _words(error: Exception, deadline: Deadline) -> str:
+    """What a log may say of a fault: the texts of ldap3's exceptions may quote values."""
+    if isinstance(error, (DirectoryUnavailable, OSError)):
+        return str(error) or type(error).__name__
+    return "no answer in time" if deadline.expired() else type(error).__name__

@@ -40,6 +40,8 @@ ATTRIBUTES: Final = (
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
+OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdAppPassword", "otpdRecoveryCodes")
+
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
     "sha1": "1.2.840.113549.2.7",
@@ -47,6 +49,7 @@ _HMAC_OIDS: Final = {
     "sha512": "1.2.840.113549.2.11",
 }
 _HMAC_NAMES: Final = {oid: name for name, oid in _HMAC_OIDS.items()}
+_UNNAMEABLE: Final = re.compile("[\0\ud800-\udfff]")  # what is not UTF-8 comes in as surrogates
 _TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and whole seconds
 
 
@@ -62,7 +65,12 @@ _ESCAPED: Final = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 
 def escape_rdn_value(value: str) -> str:
-    r"""``value`` for a DN: every byte that is not a letter or digit as ``\XX`` (RFC 4514 section 2.4)."""
+    r"""``value`` for a DN: every byte that is not a letter or digit as ``\XX`` (RFC 4514 section 2.4).
+
+    Raises :class:`EntryError` for what no entry is named by.
+    """
+    if not value or _UNNAMEABLE.search(value):
+        raise EntryError("a name that is empty, or that holds a NUL or a byte that is not UTF-8")
     return "".join(
         chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:02x}"  # noqa: PLR2004 - ASCII
         for byte in value.encode()

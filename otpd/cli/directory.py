@@ -1,6 +1,7 @@
 """``otpctl directory``."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -15,6 +16,31 @@ _SCHEMAS = (Path("/etc/otpd/schema/otpd.ldif"), Path(__file__).parents[2] / "con
 @click.group()
 def directory() -> None:
     """The directory that keeps tokens and app passwords."""
+
+
+@directory.command()
+@json_option
+@pass_session
+def check(session: Session) -> None:
+    """Look at every server of the directory, as otpd itself uses it; for root.
+
+    An entry is added and removed again to see what a login will need. Ends with 1 where something is wrong.
+
+    \b
+    Example:
+      otpctl directory check
+    """
+    reply = session.call("directory-check")
+    lines = [_line(finding) for finding in reply["findings"]]
+    session.show(reply, "\n".join(lines))
+    if not reply["well"]:
+        sys.exit(Exit.REFUSED)
+
+
+def _line(finding: dict[str, str]) -> str:
+    if not finding["fault"]:
+        return f"  ok   {finding['server']}: {finding['what']}"
+    return f" FAULT {finding['server']}: {finding['what']}: {finding['fault']}\n       {finding['remedy']}"
 
 
 @directory.command()

@@ -13,7 +13,7 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, keys, recovery_codes, tokens, users
+from otpd.management import app_passwords, enrolment, inspection, keys, recovery_codes, tokens, users
 from otpd.management.verb import Call, Context, Field, Refused, Verb
 from otpd.secret import Secret
 from otpd.values import ServiceName, UserName
@@ -52,6 +52,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "key-reseal": Verb(keys.reseal, {"key": _KEY, "skip": Field(8)}, root_only=True, check=keys.may_reseal),
     # It looks at every entry, and otpctl waits 15 seconds.
     "key-strays": Verb(keys.strays, root_only=True, least_seconds=12),
+    "directory-check": Verb(inspection.check, root_only=True),
 }
 
 _COMMON: Final = {"user": Field(256), "proof": Field(512)}

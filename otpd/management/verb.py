@@ -7,6 +7,7 @@ from typing import Any, Literal
 from otpd.clock import Deadline
 from otpd.factor import Parts
 from otpd.identity import Accounts, Peer
+from otpd.inspection import Inspector
 from otpd.policy import Policy
 from otpd.ticket import Tickets
 from otpd.values import UserName
@@ -30,6 +31,7 @@ class Context:
     parts: Parts
     tickets: Tickets
     issuer: str
+    inspector: Inspector
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ BODIES: dict[str, dict[str, str]] = {
     "key-usage": {"key": "k1"},
     "key-reseal": {"key": "k1"},
     "key-strays": {},
+    "directory-check": {},
 }
 
 

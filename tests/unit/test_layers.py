@@ -10,7 +10,7 @@ LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
     ("symbols", "otp", "app_password", "recovery", "policy", "throttle"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit"),
-    ("directory", "identity", "factor"),
+    ("directory", "identity", "factor", "inspection"),
     ("guesses", "factors"),
     ("dialogue", "management"),
     ("adapters",),
@@ -70,7 +70,7 @@ def test_one_importer_each() -> None:
         for other in imports(tree):
             users.get(other.split(".")[0], set()).add(name)
     assert users == {
-        "ldap3": {"otpd.adapters.ldap", "otpd.adapters.ldap_connections"},
+        "ldap3": {"otpd.adapters.ldap", "otpd.adapters.ldap_connections", "otpd.adapters.ldap_inspection"},
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},
         "systemd": {"otpd.adapters.systemd"},
         "pam": {"otpd.password_helper"},

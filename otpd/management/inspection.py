@@ -1,0 +1,18 @@
+"""Looking at the directory, for root."""
+
+from typing import Any
+
+from otpd import audit
+from otpd.management.verb import Call, Context
+
+
+def check(context: Context, call: Call) -> dict[str, Any]:
+    """Every server of the directory, what was looked at, and what is wrong."""
+    audit.record("directory check", peer=call.peer)
+    findings = context.inspector.inspect(call.deadline)
+    return {
+        "well": not any(finding.fault for finding in findings),
+        "findings": [
+            {"server": one.server, "what": one.what, "fault": one.fault, "remedy": one.remedy} for one in findings
+        ],
+    }
