@@ -8,7 +8,7 @@ import pytest
 
 from otpd.adapters.ldap import LdapDirectory
 
-from .samples import soon, token
+from .samples import app_password, soon, token
 from .servers import ALICE, DirectoryServer389, Server, Slapd, debian, folders
 
 ROOTS = Path("/run/otpd-directories")
@@ -79,6 +79,7 @@ def two(bookworm: Path) -> Iterator[Two]:
         server.set_up()
         server.directory().ensure_user(ALICE, soon())
         server.directory().add_token(ALICE, token(label=server.name), soon())
+        server.directory().add_app_password(ALICE, app_password(label=server.name), soon())
     yield Two(*servers)
     for server in servers:
         server.stop()

@@ -175,9 +175,92 @@ class TestTokens:
         directory.set_state(name, "active", soon())
         assert directory.spend_step(name, token(1), TimeStep(8), soon())
 
+    def test_disabling_the_user_suspends_what_is_active(self, directory: Directory, name: UserName) -> None:
+        directory.add_token(name, token(1), soon())
+        directory.add_token(name, token(2, state="disabled"), soon())
+        directory.set_state(name, "disabled", soon())
+        assert states(directory, name) == ["suspended", "disabled"]
+        directory.set_state(name, "active", soon())
+        assert states(directory, name) == ["active", "disabled"]
+
+    def test_one_token_is_disabled_renamed_and_removed(self, directory: Directory, name: UserName) -> None:
+        directory.add_token(name, token(1), soon())
+        directory.add_token(name, token(2), soon())
+        assert directory.set_token_state(name, token(1), "disabled", soon())
+        assert not directory.set_token_state(name, token(1), "disabled", soon()), "it is not active any more"
+        assert not directory.spend_step(name, token(1), TimeStep(8), soon())
+        assert states(directory, name) == ["disabled", "active"]
+        for label in ("other", ""):
+            assert directory.rename_token(name, token(2).id, label, soon())
+            found = directory.user(name, soon())
+            assert found
+            assert found.tokens[1] == token(2, label=label)
+        assert directory.remove_token(name, token(2).id, soon())
+        assert not directory.remove_token(name, token(2).id, soon())
+        assert not directory.rename_token(name, token(2).id, "x", soon())
+        assert states(directory, name) == ["disabled"]
+
     def test_another_token_than_asked_for(self, directory: Directory, name: UserName) -> None:
         directory.add_token(name, token(), soon())
         assert not directory.spend_step(name, token(9), TimeStep(8), soon())
+
+
+def states(directory: Directory, name: UserName) -> list[str]:
+    found = directory.user(name, soon())
+    assert found
+    return [one.state for one in found.tokens]
+
+
+class TestRecoveryCodes:
+    CODES = (b"k1.b25l", b"k1.dHdv", b"k1.dGhyZWU")
+
+    def test_each_is_spent_once(self, directory: Directory, name: UserName) -> None:
+        directory.set_recovery_codes(name, self.CODES, 1_700_000_000, soon())
+        assert left(directory, name) == set(self.CODES)
+        assert directory.spend_recovery_code(name, self.CODES[1], soon())
+        assert not directory.spend_recovery_code(name, self.CODES[1], soon())
+        assert not directory.spend_recovery_code(name, b"k1.bm9uZQ", soon())
+        assert left(directory, name) == {self.CODES[0], self.CODES[2]}
+
+    def test_the_last_one(self, directory: Directory, name: UserName) -> None:
+        directory.set_recovery_codes(name, self.CODES[:1], 1_700_000_000, soon())
+        assert directory.spend_recovery_code(name, self.CODES[0], soon())
+        assert left(directory, name) == set()
+
+    def test_a_new_set_takes_the_place_of_the_old(self, directory: Directory, name: UserName) -> None:
+        directory.set_recovery_codes(name, self.CODES[:2], 1_700_000_000, soon())
+        directory.set_recovery_codes(name, self.CODES[2:], 1_700_000_000, soon())
+        assert not directory.spend_recovery_code(name, self.CODES[0], soon())
+        assert left(directory, name) == set(self.CODES[2:])
+
+    def test_a_disabled_user_has_none(self, directory: Directory, name: UserName) -> None:
+        directory.set_recovery_codes(name, self.CODES, 1_700_000_000, soon())
+        directory.set_state(name, "disabled", soon())
+        assert not directory.spend_recovery_code(name, self.CODES[0], soon())
+        directory.set_state(name, "active", soon())
+        assert directory.spend_recovery_code(name, self.CODES[0], soon())
+
+    def test_who_has_none(self, directory: Directory, name: UserName) -> None:
+        assert not directory.spend_recovery_code(name, self.CODES[0], soon())
+        with pytest.raises(DirectoryError):
+            directory.set_recovery_codes(UserName("nobody"), self.CODES, 1_700_000_000, soon())
+
+
+def left(directory: Directory, name: UserName) -> set[bytes]:
+    found = directory.user(name, soon())
+    assert found
+    return set(found.sealed_recovery_codes)
+
+
+class TestRemoving:
+    def test_a_user_goes_with_all_that_is_below(self, server: Server, directory: Directory, name: UserName) -> None:
+        directory.add_token(name, token(), soon())
+        directory.add_app_password(name, app_password(), soon())
+        directory.set_recovery_codes(name, (b"k1.b25l",), 1_700_000_000, soon())
+        assert directory.remove_user(name, soon())
+        assert not directory.remove_user(name, soon())
+        assert directory.user(name, soon()) is None
+        assert f"uid={name}," not in server.search(BASE, "1.1")
 
 
 class TestFailures:
@@ -281,6 +364,16 @@ class TestRaces:
             return mine.set_failures(name, number, number + 1, CLOCK.wall(), soon())
 
         assert Counter(winners(server, rounds, count)) == {1: rounds}
+
+    def test_a_recovery_code_has_one_winner(self, server: Server, directory: Directory, name: UserName) -> None:
+        rounds = ROUNDS[server.name] // 10
+        codes = [f"k1.{number:04}".encode() for number in range(rounds)]
+        directory.set_recovery_codes(name, codes, 1_700_000_000, soon())
+
+        def spend(mine: Directory, number: int) -> bool:
+            return mine.spend_recovery_code(name, codes[number], soon())
+
+        assert Counter(winners(server, rounds, spend)) == {1: rounds}
 
     def test_a_token_is_added_once(self, server: Server, name: UserName) -> None:
         def add(mine: Directory, number: int) -> bool:
