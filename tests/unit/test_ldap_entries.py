@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from otpd.adapters.ldap_entries import escape_rdn_value, to_sealed_values, unescape_rdn_value, user_above
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 
 
 @given(names)
