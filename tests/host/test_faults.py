@@ -209,7 +209,7 @@ class TestDaemon:
 
     def test_only_the_helper_is_root(self, world: World) -> None:
         roots = run("ps", "-U", "0", "-u", "0", "-o", "args=").splitlines()
-        ours = [line for line in roots if "/usr/sbin/otpd" in line or "slapd" in line]
+        ours = [line for line in roots if "/usr/sbin/otpd" in line or "/var/lib/otpd-directory" in line]
         assert len(ours) == 1
         assert "otpd-password" in ours[0]
 
@@ -275,9 +275,10 @@ class TestDaemon:
         def attack() -> None:
             link = raw_handshake(b"")
             link.settimeout(20)
-            for _ in range(1900):
-                link.sendall(b"\x01\x00" * 1000)
-            link.sendall(b"\x00\x00")
+            with suppress(OSError):  # the daemon may end before all of it is sent
+                for _ in range(1900):
+                    link.sendall(b"\x01\x00" * 1000)
+                link.sendall(b"\x00\x00")
 
         as_user(mallory, attack)
         control = world.host.processes["otpd-control"]
