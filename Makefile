@@ -7,6 +7,9 @@ PYTHONDIR  ?= $(PREFIX)/lib/otpd
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 MANDIR     ?= $(PREFIX)/share/man
 DOCDIR     ?= $(PREFIX)/share/doc/otpd
+# Where bash, zsh and fish look for what completes a command's words.
+ZSH        := zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+COMPLETION := bash-completion/completions/otpctl $(ZSH)/_otpctl fish/vendor_completions.d/otpctl.fish
 # libpam looks for modules here and nowhere else, whatever PREFIX is.
 PAMDIR     ?= /usr/lib/$(shell $(CC) -print-multiarch)/security
 PYTHON     ?= /usr/bin/python3
@@ -65,12 +68,15 @@ install: build ## install below DESTDIR (PREFIX=/usr/local)
 	  keep conf/pam.d/otpd-password $(SYSCONFDIR)/pam.d/otpd-password
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples conf/otpd.toml conf/pam.d/*.example conf/sshd_config.d/otpd.conf \
 	  conf/directory/*.example
+	set -e; for place in $(COMPLETION); do \
+	  install -D -m 0644 "conf/completion/$${place##*/}" "$(DESTDIR)$(PREFIX)/share/$$place"; done
 	set -e; for page in docs/man/*.[1-8]; do \
 	  install -D -m 0644 "$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done
 
 uninstall: ## remove what install put there; /etc/otpd and the directory's data stay
 	rm -f $(DESTDIR)$(PAMDIR)/pam_otpd.so $(DESTDIR)$(SBINDIR)/otpd $(DESTDIR)$(SBINDIR)/otpd-password
 	rm -f $(DESTDIR)$(BINDIR)/otpctl $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNITS)) otpd-control.service)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETION))
 	rm -f $(DESTDIR)$(PREFIX)/lib/sysusers.d/otpd.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/otpd.conf
 	rm -rf $(DESTDIR)$(PYTHONDIR) $(DESTDIR)$(DOCDIR)
 	set -e; for page in docs/man/*.[1-8]; do rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}"; done

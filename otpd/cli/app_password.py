@@ -4,6 +4,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from otpd.cli import completion
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 from otpd.cli.users import date
 
@@ -15,7 +16,15 @@ def app_password() -> None:
 
 @app_password.command()
 @user_option
-@click.option("--service", "services", multiple=True, required=True, metavar="NAME", help="Where it works; repeatable.")
+@click.option(
+    "--service",
+    "services",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Where it works; repeatable.",
+    shell_complete=completion.services,
+)
 @click.option("--label", default="", help="What you call the program, for example: mail on the laptop.")
 @show_secret_option
 @json_option
@@ -55,7 +64,7 @@ def listing(session: Session, user: str | None) -> None:
 
 @app_password.command()
 @user_option
-@click.argument("id")
+@click.argument("id", shell_complete=completion.app_password_ids)
 @json_option
 @pass_session
 def revoke(session: Session, user: str | None, id: str) -> None:  # noqa: A002 - it is the argument's name

@@ -4,6 +4,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from otpd.cli import completion
 from otpd.cli.session import Session, json_option, pass_session, user_option
 from otpd.cli.users import date
 
@@ -32,7 +33,7 @@ def listing(session: Session, user: str | None) -> None:
 
 @token.command()
 @user_option
-@click.argument("id")
+@click.argument("id", shell_complete=completion.token_ids)
 @click.argument("label")
 @json_option
 @pass_session
@@ -49,7 +50,7 @@ def rename(session: Session, user: str | None, id: str, label: str) -> None:  # 
 
 @token.command()
 @user_option
-@click.argument("id")
+@click.argument("id", shell_complete=completion.token_ids)
 @json_option
 @pass_session
 def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
@@ -65,7 +66,7 @@ def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
 
 @token.command()
 @user_option
-@click.argument("id")
+@click.argument("id", shell_complete=completion.token_ids)
 @json_option
 @pass_session
 def enable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
@@ -76,7 +77,7 @@ def enable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
 
 @token.command()
 @user_option
-@click.argument("id")
+@click.argument("id", shell_complete=completion.token_ids)
 @json_option
 @pass_session
 def remove(session: Session, user: str | None, id: str) -> None:  # noqa: A002
