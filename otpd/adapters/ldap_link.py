@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from otpd.adapters.resolver import RESOLVER
 from otpd.clock import Deadline
 
 _PORTS: Final = {"ldap": 389, "ldaps": 636}
@@ -93,7 +94,7 @@ def dial(address: Address, deadline: Deadline) -> Link:
     """Connect to the first address of the host that answers; raises OSError."""
     if address.scheme == "ldapi":
         return _connect(socket.AF_UNIX, address.path, deadline)
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    found = RESOLVER.addresses(address.host, address.port, deadline)
     for left, (family, _, _, _, where) in zip(range(len(found), 0, -1), found, strict=True):
         share = Deadline.after(deadline.clock, _left(deadline) / left)
         try:
