@@ -1,7 +1,8 @@
 """Looking up a server's host under a deadline, which getaddrinfo(3) knows nothing of.
 
 A name server that does not answer holds getaddrinfo up for tens of seconds. So a thread of its own asks, one at a time
-for each host and port, and whoever waits for it goes when the time is up; what it finds later is for those who come then.
+for each host and port, and whoever waits for it goes when the time is up; what it finds later is for those who come
+then.
 """
 
 import socket

@@ -145,7 +145,7 @@ class TestBinds:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for _ in range(5):
             refused(wrong)
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what other tests left may go meanwhile
 
     def test_start_tls_refused(self, site: Site, pair: Two) -> None:
         """A server that cannot speak TLS, or what pretends to be one, gets no password."""
