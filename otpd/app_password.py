@@ -5,6 +5,7 @@
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,9 +41,14 @@ def to_text(password: AppPassword) -> Secret:
     return Secret(f"{PREFIX}-{symbols.in_groups(body, _GROUP)}".encode())
 
 
-def digest(password: AppPassword) -> Secret:
-    """What is kept, sealed, to know it again: SHA-256 of the secret, whose 130 bits need neither salt nor slowness."""
-    return Secret(hashlib.sha256(password.secret.reveal()).digest())
+def digest(password: AppPassword, scope: Iterable[str]) -> Secret:
+    """What is kept, sealed, to know it again: SHA-256 of the secret, whose 130 bits need neither salt nor slowness.
+
+    ``scope`` is what the password opens. It is a part of the digest, so whoever may write to the directory cannot widen
+    it: the password would not be known any more.
+    """
+    parts = [password.secret.reveal(), *sorted(word.encode() for word in scope)]
+    return Secret(hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest())
 
 
 def looks_like_one(typed: bytes) -> bool:

@@ -36,7 +36,7 @@ class AppPasswordFactor:
         if user.state == "disabled":
             return Outcome(Reason.DISABLED)
         digest = parts.keys.open(DIGEST_PURPOSE, (attempt.user, offered.id), record.sealed_digest)
-        if digest != app_password.digest(offered):  # Secret compares in constant time
+        if digest != app_password.digest(offered, record.services):  # Secret compares in constant time
             return Outcome(Reason.WRONG_APP_PASSWORD)
         if attempt.service not in record.services:
             return Outcome(Reason.OTHER_SERVICE, detail=f"app password {record.id}")

@@ -26,12 +26,13 @@ def create(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Make one for the services named; its text is in this reply and nowhere else."""
     services = _services(call)
     made = app_password.generate()
+    digest = app_password.digest(made, services)
     record = AppPasswordRecord(
         id=made.id,
         label=call.fields.get("label", ""),
         services=services,
         created=context.parts.clock.wall(),
-        sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), app_password.digest(made)),
+        sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), digest),
     )
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_app_password(call.user, record, call.deadline):

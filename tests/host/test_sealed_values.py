@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from module.pam_login import AUTHINFO_UNAVAIL, SUCCESS
+from module.pam_login import AUTH_ERR, AUTHINFO_UNAVAIL, SUCCESS
 from rig.host import Token, run
 
 from .conftest import World
@@ -93,6 +93,20 @@ def test_a_moved_value_does_not_open(
         assert value.partition(".")[2][:16] not in log
     finally:
         put(world, victim.name, targets[target], target, *before)
+
+
+def test_a_widened_app_password_opens_nothing(world: World, victim: Person) -> None:
+    """The services are a part of what is sealed: a writer to the directory cannot let a mail password in by ssh."""
+    one = victim.passwords[0]
+    change = "changetype: modify\nadd: otpdService\notpdService: smtp\n"
+    world.host.ldap("ldapmodify", stdin=f"dn: otpdId={one['id']},uid={victim.name},ou=otpd\n{change}")
+    try:
+        for service in ("smtp", "imap"):
+            assert world.outcome(service, victim.name, one["password"]) == AUTH_ERR
+        assert 'reason="wrong app password"' in world.host.log("otpd")
+    finally:
+        change = change.replace("add:", "delete:")
+        world.host.ldap("ldapmodify", stdin=f"dn: otpdId={one['id']},uid={victim.name},ou=otpd\n{change}")
 
 
 def test_the_same_people_still_get_in(world: World, victim: Person) -> None:
