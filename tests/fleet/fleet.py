@@ -240,7 +240,8 @@ class Fleet:
 
     def entries(self, provider: Provider) -> list[str]:
         """All that a provider has of otpd's."""
-        return sorted(provider.search(BASE, "(objectClass=*)", "*", "entryUUID", "entryCSN").split("\n\n"))
+        found = provider.search(BASE, "(objectClass=*)", "*", "entryUUID", "entryCSN").split("\n\n")
+        return sorted("\n".join(sorted(entry.splitlines())) for entry in found)
 
     def replicated(self, seconds: float = 20) -> bool:
         """Whether both providers come to hold the same in time."""

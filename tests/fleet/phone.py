@@ -18,6 +18,7 @@ class Phone:
     secret: str
     token_id: str = ""
     last_step: int = 0
+    accepted_step: int = 0
 
     def code(self) -> str:
         """The next code."""
