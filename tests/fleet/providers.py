@@ -51,9 +51,10 @@ class Provider(Slapd):
 
     def __init__(self, network: Network, authority: Authority, name: str, data_bytes: int) -> None:
         network.attach(name)
-        pair = authority.issue(name, fqdn(name))
-        tls = _TLS.format(authority=authority.file, cert=pair.cert, key=pair.key)
-        super().__init__(Path("/"), name, tls=tls, address=network.address[name])
+        self.address = network.address[name]
+        self.pair = authority.issue(name, fqdn(name))
+        tls = _TLS.format(authority=authority.file, cert=self.pair.cert, key=self.pair.key)
+        super().__init__(Path("/"), name, tls=tls, address=self.address)
         self.enter = enter(name)
         self.data = Path("/srv", name, "data")
         self._authority = authority.file
@@ -71,12 +72,6 @@ class Provider(Slapd):
             number=number, peer=peer.ldaps, suffix=SUFFIX, password=ADMIN_PASSWORD, authority=self._authority
         )
         self.apply(change, config=True)
-
-    @property
-    def pid(self) -> int:
-        """Of slapd."""
-        assert self.process
-        return self.process.pid
 
 
 def two_providers(network: Network, data_bytes: int) -> tuple[Provider, Provider]:
