@@ -107,7 +107,7 @@ class Directory(Protocol):
         ...
 
     def app_passwords(self, name: UserName, deadline: Deadline) -> tuple[AppPasswordRecord, ...]:
-        """All app passwords of the user, oldest first."""
+        """All app passwords of the user, oldest first; as the server knows it that takes the writes."""
         ...
 
     def ensure_user(self, name: UserName, deadline: Deadline) -> None:

@@ -29,7 +29,7 @@ ACCOUNT: Final = f"cn=otpd,ou=services,{SUFFIX}"
 ALICE: Final = UserName("alice")
 PASSWORD: Final = "otpd's own password"
 CONF: Final = REPOSITORY / "conf"
-_ADMIN_PASSWORD: Final = "the directory manager"
+ADMIN_PASSWORD: Final = "the directory manager"
 _SECONDS: Final = 30
 
 _SLAPD: Final = """\
@@ -107,6 +107,8 @@ class Server:
     admin: str = ""
     config_admin: str = ""
     process: subprocess.Popen[bytes] | None = None
+    enter: tuple[str, ...] = ()
+    """A command that runs another in the server's own network."""
 
     @property
     def uri(self) -> str:
@@ -119,7 +121,10 @@ class Server:
         log = self.root / f"var/log/{self.name}.log"
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                ["chroot", self.root, *self.command], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [*self.enter, "chroot", self.root, *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         until = time.monotonic() + _SECONDS
         while not self.answers():
@@ -158,7 +163,7 @@ class Server:
 
     def apply(self, ldif: str, *, config: bool = False) -> None:
         """Let the administrator add and change what ``ldif`` says."""
-        self.apply_as(self.config_admin if config else self.admin, _ADMIN_PASSWORD, ldif)
+        self.apply_as(self.config_admin if config else self.admin, ADMIN_PASSWORD, ldif)
 
     def apply_as(self, who: str, password: str, ldif: str) -> None:
         """Let somebody else try it; raises RuntimeError where the server refuses."""
@@ -172,14 +177,14 @@ class Server:
 
     def search(self, base: str, *arguments: str) -> str:
         """What the administrator finds, as LDIF."""
-        who = ["-x", "-LLL", "-o", "ldif-wrap=no", "-H", self.uri, "-D", self.admin, "-w", _ADMIN_PASSWORD]
+        who = ["-x", "-LLL", "-o", "ldif-wrap=no", "-H", self.uri, "-D", self.admin, "-w", ADMIN_PASSWORD]
         return run("ldapsearch", *who, "-b", base, *arguments)
 
     def grow(self) -> None:
         """The tree and the account that otpd needs: the sample, word for word."""
         self.apply(_SUFFIX_ENTRY)
-        self.apply(_sample("tree"))
-        change = ["ldappasswd", "-x", "-H", self.uri, "-D", self.admin, "-w", _ADMIN_PASSWORD, "-s", PASSWORD, ACCOUNT]
+        self.apply(sample("tree"))
+        change = ["ldappasswd", "-x", "-H", self.uri, "-D", self.admin, "-w", ADMIN_PASSWORD, "-s", PASSWORD, ACCOUNT]
         run(*change)
 
     def servers(self, **other: Any) -> Servers:
@@ -201,14 +206,21 @@ class Slapd(Server):
     """OpenLDAP, with files of conf/ as its schema; ``otp`` loads the module that has OATH-LDAP's attribute types."""
 
     def __init__(
-        self, root: Path, name: str, *, schema: Sequence[str] = ("otpd",), otp: bool = True, tls: str = ""
+        self,
+        root: Path,
+        name: str,
+        *,
+        schema: Sequence[str] = ("otpd",),
+        otp: bool = True,
+        tls: str = "",
+        address: str = "127.0.0.1",
     ) -> None:
         folder = f"/srv/{name}"
         super().__init__(root, name, path=root / folder[1:] / "ldapi", admin=f"cn=admin,{SUFFIX}")
         self.config_admin = "cn=admin,cn=config"
         self.ports = {"ldap": free_port(), "ldaps": free_port()} if tls else {}
         inside = [f"ldapi://{quote(folder + '/ldapi', safe='')}"]
-        inside += [f"{scheme}://127.0.0.1:{port}" for scheme, port in self.ports.items()]
+        inside += [f"{scheme}://{address}:{port}" for scheme, port in self.ports.items()]
         self.command = ["slapd", "-d", "0", "-F", f"{folder}/slapd.d", "-h", " ".join(inside)]
         (root / folder[1:] / "data").mkdir(parents=True)
         (root / folder[1:] / "slapd.d").mkdir()
@@ -218,7 +230,7 @@ class Slapd(Server):
             tls=tls,
             otp="olcModuleLoad: otp\n" if otp else "",
             schema="".join(f"include: file:///srv/{which}.ldif\n\n" for which in schema),
-            password=_ADMIN_PASSWORD,
+            password=ADMIN_PASSWORD,
             suffix=SUFFIX,
             folder=folder,
         )
@@ -228,7 +240,7 @@ class Slapd(Server):
         """Start it, with all that otpd needs."""
         self.start()
         self.grow()
-        self.apply(_sample("openldap"), config=True)
+        self.apply(sample("openldap"), config=True)
 
 
 class DirectoryServer389(Server):
@@ -255,7 +267,7 @@ class DirectoryServer389(Server):
         """Start it, with all that otpd needs."""
         self.start()
         self.grow()
-        self.apply(_sample("389ds"), config=True)
+        self.apply(sample("389ds"), config=True)
 
     def speak_tls(self, authority: Authority, host: str) -> int:
         """Let it speak TLS; the port of ldaps."""
@@ -309,5 +321,6 @@ def folders(script: str, *arguments: str) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def _sample(name: str) -> str:
+def sample(name: str) -> str:
+    """A file of conf/directory, word for word."""
     return (CONF / "directory" / f"{name}.ldif.example").read_text()

@@ -81,7 +81,7 @@ def works(directory: Directory) -> bool:
 def refused(directory: Directory) -> str:
     """Why it is not."""
     with pytest.raises(DirectoryUnavailable) as raised:
-        directory.app_passwords(ALICE, soon(5))
+        directory.app_password(ALICE, app_password().id, soon(5))
     return str(raised.value)
 
 
@@ -311,7 +311,7 @@ class TestReads:
             for _ in range(3):
                 started = time.monotonic()
                 with pytest.raises(DirectoryUnavailable):
-                    directory.app_passwords(ALICE, soon(1))
+                    directory.app_password(ALICE, app_password().id, soon(1))
                 assert time.monotonic() - started < 1.2
         assert asked(directory)
 

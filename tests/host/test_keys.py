@@ -289,7 +289,7 @@ def test_whatever_is_killed_is_taken_up_again(site: Site) -> None:
     """SIGKILL for otpctl, or for both processes of otpd, at random moments; values with the old key keep coming."""
     new = add_and_let_seal(site)
     originals = everything()
-    host, dice, ring = site.world.host, random.Random(), read_ring()  # noqa: S311 - when to kill
+    host, dice, ring = site.world.host, random.Random(), read_ring()
     interrupted = 0
 
     def left() -> int:

@@ -5,7 +5,6 @@ nothing but the standard library and what otpd itself needs.
 """
 
 import json
-import os
 import pwd
 import shutil
 import signal
@@ -15,14 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pyotp
 
+from rig.processes import LOGS, Processes, connects, own
+
 REPOSITORY: Final = Path(__file__).parents[2]
-LOGS: Final = Path("/var/log/otpd-rig")
 LDAPI: Final = "ldapi://%2Frun%2Fotpd-directory%2Fldapi"
 CREDENTIALS: Final = Path("/run/otpd-credentials")
 PERIOD_SECONDS: Final = 30
@@ -76,11 +76,10 @@ class Token:
 
 
 @dataclass
-class Host:
+class Host(Processes):
     """The host that this sandbox is."""
 
     python: str = "/usr/bin/python3"
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     settings: str = ""
 
     def install(self) -> None:
@@ -161,46 +160,9 @@ class Host:
         """End both processes of otpd; their exit codes."""
         return [self.stop(name, how) for name in DAEMONS]
 
-    def spawn(self, name: str, *command: str, user: str = "root", environment: dict[str, str] | None = None) -> None:
-        """Start a process whose output goes to its log."""
-        account = pwd.getpwnam(user)
-        with (LOGS / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                user=account.pw_uid,
-                group=account.pw_gid,
-                extra_groups=[],
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **(environment or {})},
-            )
-
-    def stop(self, name: str, how: int = signal.SIGTERM) -> int:
-        """End a process; its exit code."""
-        process = self.processes.pop(name)
-        process.send_signal(how)
-        return process.wait(20)
-
-    def stop_all(self) -> None:
-        """End everything."""
-        for name in list(self.processes):
-            self.stop(name)
-
-    def wait(self, ready: Callable[[], bool], name: str, seconds: float = 20) -> None:
-        """Wait until ``ready``, or say why ``name`` does not come up."""
-        until = time.monotonic() + seconds
-        while not ready():
-            ended = name in self.processes and self.processes[name].poll() is not None
-            if ended or time.monotonic() > until:
-                raise RuntimeError(f"{name} did not come up:\n{self.log(name)}")
-            time.sleep(0.02)
-
     def log(self, name: str) -> str:
-        """What a process has logged."""
-        names = DAEMONS if name == "otpd" else [name]
-        paths = [LOGS / f"{name}.log" for name in names]
-        return "".join(path.read_text(errors="replace") for path in paths if path.exists())
+        """What a process has logged; ``otpd`` is both processes of otpd."""
+        return "".join(super(Host, self).log(one) for one in (DAEMONS if name == "otpd" else [name]))
 
     def add_user(self, name: str, password: str) -> None:
         """A person with an account on this host."""
@@ -308,21 +270,6 @@ def known(user: str) -> bool:
     """Whether NSS knows a user."""
     with suppress(KeyError):
         pwd.getpwnam(user)
-        return True
-    return False
-
-
-def own(path: str | Path, user: str) -> None:
-    """Give a file to a user."""
-    account = pwd.getpwnam(user)
-    os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def connects(address: str | tuple[str, int], kind: int = socket.SOCK_STREAM) -> bool:
-    """Whether somebody listens at ``address``."""
-    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-    with socket.socket(family, kind) as probe, suppress(OSError):
-        probe.connect(address)
         return True
     return False
 

@@ -1,0 +1,87 @@
+"""Two OpenLDAP servers that replicate to each other (slapd.conf(5): multi-provider), each on a host of its own."""
+
+from pathlib import Path
+from typing import Final
+
+from directory.authority import Authority
+from directory.servers import ADMIN_PASSWORD, SUFFIX, Slapd, sample
+from rig.host import run
+from rig.network import Network, enter, fqdn
+
+_TLS_FOLDER: Final = Path("/srv/tls")
+_TLS: Final = """\
+olcTLSCACertificateFile: {authority}
+olcTLSCertificateFile: {cert}
+olcTLSCertificateKeyFile: {key}
+"""
+_REPLICATION: Final = """\
+dn: cn=module{{0}},cn=config
+changetype: modify
+add: olcModuleLoad
+olcModuleLoad: syncprov
+
+dn: cn=config
+changetype: modify
+add: olcServerID
+olcServerID: {number}
+
+dn: olcOverlay=syncprov,olcDatabase={{1}}mdb,cn=config
+changetype: add
+objectClass: olcOverlayConfig
+objectClass: olcSyncProvConfig
+olcOverlay: syncprov
+
+dn: olcDatabase={{1}}mdb,cn=config
+changetype: modify
+add: olcDbIndex
+olcDbIndex: entryUUID,entryCSN eq
+-
+add: olcSyncrepl
+olcSyncrepl: rid=001 provider={peer} bindmethod=simple binddn="cn=admin,{suffix}" credentials="{password}"
+  searchbase="{suffix}" type=refreshAndPersist retry="1 +" network-timeout=2 timeout=5 keepalive=1:1:1
+  tls_cacert={authority} tls_reqcert=demand
+-
+add: olcMultiProvider
+olcMultiProvider: TRUE
+"""
+
+
+class Provider(Slapd):
+    """One of the two: it speaks ldaps on its own host, and plain LDAP on a socket that its host alone has."""
+
+    def __init__(self, network: Network, authority: Authority, name: str, data_bytes: int) -> None:
+        network.attach(name)
+        self.address = network.address[name]
+        self.pair = authority.issue(name, fqdn(name))
+        tls = _TLS.format(authority=authority.file, cert=self.pair.cert, key=self.pair.key)
+        super().__init__(Path("/"), name, tls=tls, address=self.address)
+        self.enter = enter(name)
+        self.data = Path("/srv", name, "data")
+        self._authority = authority.file
+        # A disk of its own, which can be full.
+        run("mount", "-t", "tmpfs", "-o", f"size={data_bytes}", name, str(self.data))
+
+    @property
+    def ldaps(self) -> str:
+        """Where hosts reach it."""
+        return f"ldaps://{fqdn(self.name)}:{self.ports['ldaps']}"
+
+    def replicate(self, peer: "Provider", number: int) -> None:
+        """Follow ``peer``, and let it follow."""
+        change = _REPLICATION.format(
+            number=number, peer=peer.ldaps, suffix=SUFFIX, password=ADMIN_PASSWORD, authority=self._authority
+        )
+        self.apply(change, config=True)
+
+
+def two_providers(network: Network, data_bytes: int) -> tuple[Provider, Provider]:
+    """Both, started, with all that otpd needs."""
+    _TLS_FOLDER.mkdir(parents=True)
+    authority = Authority(_TLS_FOLDER, "fleet")
+    first, second = (Provider(network, authority, name, data_bytes) for name in ("ldap1", "ldap2"))
+    first.set_up()
+    second.start()
+    second.apply(sample("openldap"), config=True)
+    first.replicate(second, 1)
+    second.replicate(first, 2)
+    return first, second
