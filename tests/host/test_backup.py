@@ -1,25 +1,29 @@
 """``otpctl directory export`` and ``import``: from the embedded directory to others and back, with the real command."""
 
+# ruff: noqa: F811 - fixtures of another file, asked for by their names
+
 import json
-import os
+import random
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from directory.servers import ACCOUNT, BASE, PASSWORD, DirectoryServer389, Server, Slapd, debian, folders
-from rig.host import own, run
+from rig.host import Host, own, run
 
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap_bulk import PAGE
 
-from .conftest import World
+from .conftest import World, eventually
 from .test_keys import EACH, RING, USERS, Site, names, otpctl, site  # noqa: F401 - fixtures
 
 ROOTS: Final = Path("/run/otpd-backup-directories")
 ENTRIES: Final = USERS * 22  # the user, a token, 19 app passwords, the recovery codes
 DOES_NOT_OPEN, CANNOT_CREATE, NOT_PERMITTED = 65, 73, 77
+KILLS: Final = 4
 MANY: Final = PAGE + 50
 
 
@@ -71,13 +75,8 @@ def backup(site: Site, tmp_path: Path) -> Path:
     return file
 
 
-def lines(server: Server) -> list[str]:
-    """What otpd has stored there, without what says where it is, or what the server adds."""
-    found = server.search(BASE, "(objectClass=otpd*)")
-    assert found
-    return sorted(
-        line for line in found.splitlines() if line and not line.lower().startswith(("dn:", "objectclass: top"))
-    )
+def host_entries(host: Host) -> int:
+    return host.ldap("ldapsearch", "-LLL", "-b", "ou=otpd", "(|(objectClass=otpdUser)(otpdId=*))", "1.1").count("dn:")
 
 
 def entries(server: Server) -> int:
@@ -205,7 +204,7 @@ def test_a_key_that_took_over_since(site: Site, backup: Path) -> None:
     assert directory("import", str(backup))["equal"] == ENTRIES
     ring = RING.read_text()
     Path("/etc/otpd/without").write_text("".join(line for line in ring.splitlines(True) if not line.startswith("k1 ")))
-    os.chmod("/etc/otpd/without", 0o600)
+    Path("/etc/otpd/without").chmod(0o600)
     assert read_key_ring(Path("/etc/otpd/without")).ids == ("k2",)
     told = directory("import", str(backup), "--key-ring", "/etc/otpd/without", code=DOES_NOT_OPEN)
     assert "'k1'" in told["message"]
@@ -224,21 +223,21 @@ def test_a_name_that_differs_in_case_alone(site: Site, backup: Path) -> None:
 def test_it_goes_on_after_it_was_killed(site: Site, backup: Path) -> None:
     host = site.world.host
     host.ldap("ldapdelete", "-r", *[f"uid={person.name},ou=otpd" for person in site.people])
-    killed = 0
-    for tenth in range(1, 8):
+    dice, halfway = random.Random(), 0  # noqa: S311 - when to kill
+    for _ in range(KILLS):
+        before = host_entries(host)
         with subprocess.Popen(["otpctl", "directory", "import", str(backup)], stdout=subprocess.DEVNULL) as process:
-            try:
-                process.wait(0.5 + tenth / 20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                killed += 1
-    assert killed
+            eventually(lambda before=before: host_entries(host) > before or process.poll() is not None)
+            time.sleep(dice.uniform(0, 0.02))
+            process.kill()
+        halfway += 0 < host_entries(host) < ENTRIES
+    assert halfway, "else the moments were badly chosen"
     counts = directory("import", str(backup))
     assert counts["added"] + counts["equal"] == ENTRIES
     assert site.all_log_in()
 
 
-def _relabel(host: Any, name: str) -> str:
+def _relabel(host: Host, name: str) -> str:
     found = host.ldap("ldapsearch", "-LLL", "-b", f"uid={name},ou=otpd", "(objectClass=otpdAppPassword)", "1.1")
     return f"{found.splitlines()[0]}\nchangetype: modify\nreplace: otpdLabel\notpdLabel: other\n"
 
