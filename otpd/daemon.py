@@ -15,10 +15,11 @@ from typing import Final, NoReturn
 from otpd import __version__
 from otpd.adapters import config, process, systemd
 from otpd.adapters.config import Config
-from otpd.adapters.key_file import read_key_ring, read_secret
+from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap_connections import Connections
 from otpd.adapters.ldap_inspection import LdapInspector
+from otpd.adapters.ldap_servers import servers_of
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
@@ -34,7 +35,6 @@ from otpd.ticket import Tickets
 
 LOG: Final = logging.getLogger("otpd")
 _CREDENTIAL: Final = "keyring"
-_BIND_CREDENTIAL: Final = "bind-password"
 _STACK_BYTES: Final = 2**20
 SOCKETS: Final = ("auth", "control")
 _MEMORY_BYTES: Final = 512 * 2**20
@@ -50,7 +50,7 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     """The service that ``settings`` describe."""
     threading.stack_size(_STACK_BYTES)  # the usual 8 MiB a worker would count against the limit on memory
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
-    servers, base_dn = _servers(settings), settings.directory.base_dn
+    servers, base_dn = servers_of(settings.directory), settings.directory.base_dn
     parts = Parts(
         directory=LdapDirectory(Connections(servers, clock), base_dn),
         keys=keys,
@@ -67,23 +67,6 @@ def compose(settings: Config, keys: KeyRing) -> Service:
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
         clock=clock,
         deadline_seconds=settings.daemon.deadline_seconds,
-    )
-
-
-def _servers(settings: Config) -> Servers:
-    table = settings.directory
-    password = None
-    if table.bind_password_file:
-        given = systemd.credential(_BIND_CREDENTIAL)
-        password = read_secret(given or Path(table.bind_password_file), trusted=given is not None)
-    return Servers(
-        uris=table.uris,
-        provider=table.provider or table.uris[0],
-        bind_dn=table.bind_dn,
-        bind_password=password,
-        ca_file=table.ca_file or None,
-        cert_file=table.cert_file or None,
-        key_file=table.key_file or None,
     )
 
 

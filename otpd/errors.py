@@ -25,6 +25,10 @@ class SealError(OtpdError):
     """A sealed value that does not open: the wrong key, the wrong place, or damage."""
 
 
+class BackupError(OtpdError):
+    """A backup that is damaged, cut off, of another version, or sealed with a key that is not at hand."""
+
+
 class TicketError(OtpdError):
     """A ticket that is damaged, expired, or another peer's."""
 

@@ -93,6 +93,21 @@ def user_above(dn: str) -> UserName:
     return UserName(unescape_rdn_value(value.lstrip()) if kind.strip().lower() == "uid" else "")
 
 
+def depth(dn: str) -> int:
+    """Of how many names ``dn`` is made."""
+    return len(_RDN.findall(dn))
+
+
+def place_of(dn: str, base_dn: str) -> tuple[UserName, EntryId] | None:
+    """Whose entry ``dn`` names below ``base_dn``, and its id (empty for the user's own); None for none of otpd's."""
+    own = _RDN.findall(dn)[: depth(dn) - depth(base_dn)]
+    parts = [rdn.strip().partition("=") for rdn in own]
+    if [kind.lower() for kind, _, _ in parts] not in (["uid"], ["otpdid", "uid"]) or any("+" in rdn for rdn in own):
+        return None
+    *entry_id, user = [unescape_rdn_value(value) for _, _, value in parts]
+    return UserName(user), EntryId(entry_id[0] if entry_id else "")
+
+
 def is_a(entry: Entry, object_class: str) -> bool:
     """Whether the entry is of ``object_class``."""
     return object_class.lower().encode() in [value.lower() for value in entry.get("objectClass", [])]

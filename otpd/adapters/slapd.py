@@ -73,6 +73,7 @@ olcDbIndex: otpdId eq
 olcDbIndex: otpdSealedSeed subinitial
 olcDbIndex: otpdSealedDigest subinitial
 olcDbIndex: otpdSealedRecoveryCode subinitial
+olcLimits: dn.exact="gidNumber={gid}+uidNumber={uid},cn=peercred,cn=external,cn=auth" size=unlimited time=unlimited
 olcAccess: to * by dn.exact="gidNumber={gid}+uidNumber={uid},cn=peercred,cn=external,cn=auth" write by * none
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from otpd.adapters.slapd import BASE_DN, Account, initialise
+from otpd.cli import backup
 from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, json_option, pass_session
 from otpd.errors import DirectoryError
 
@@ -16,6 +17,10 @@ _SCHEMAS = (Path("/etc/otpd/schema/otpd.ldif"), Path(__file__).parents[2] / "con
 @click.group()
 def directory() -> None:
     """The directory that keeps tokens and app passwords."""
+
+
+directory.add_command(backup.export)
+directory.add_command(backup.import_)
 
 
 @directory.command()

@@ -9,12 +9,12 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
     ("symbols", "otp", "app_password", "recovery", "policy", "throttle"),
-    ("protocol", "ring_text", "seal", "ticket", "qr", "audit"),
+    ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
     ("guesses", "factors"),
     ("dialogue", "management"),
     ("adapters",),
-    ("service", "daemon", "password_helper", "cli"),
+    ("service", "daemon", "password_helper", "transfer", "cli"),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -70,7 +70,12 @@ def test_one_importer_each() -> None:
         for other in imports(tree):
             users.get(other.split(".")[0], set()).add(name)
     assert users == {
-        "ldap3": {"otpd.adapters.ldap", "otpd.adapters.ldap_connections", "otpd.adapters.ldap_inspection"},
+        "ldap3": {
+            "otpd.adapters.ldap",
+            "otpd.adapters.ldap_bulk",
+            "otpd.adapters.ldap_connections",
+            "otpd.adapters.ldap_inspection",
+        },
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},
         "systemd": {"otpd.adapters.systemd"},
         "pam": {"otpd.password_helper"},

@@ -1,0 +1,65 @@
+"""What the verbs need that do without otpd: the servers and the keys, as root finds them on this host."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from otpd.adapters import config
+from otpd.adapters.key_file import read_key_ring
+from otpd.adapters.ldap_bulk import BulkDirectory
+from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap_servers import servers_of
+from otpd.adapters.process import acting_as
+from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, daemon_uid
+from otpd.clock import SystemClock
+from otpd.errors import ConfigError, DirectoryError, DirectoryUnavailable
+from otpd.seal import KeyRing
+
+key_ring_option = click.option(
+    "--key-ring", type=PATH, metavar="FILE", help="The key ring, where it is not the file that otpd.toml names."
+)
+
+
+@dataclass(frozen=True)
+class HostDirectory:
+    """A directory that this host may use, and the keys of what is in it."""
+
+    servers: Servers
+    base_dn: str
+    keys: KeyRing
+
+    @classmethod
+    def of(cls, session: Session, path: Path, key_ring: Path | None) -> "HostDirectory":
+        """As the configuration in ``path`` says; ends the program where it has faults, or for anybody but root."""
+        if os.geteuid() != 0:
+            session.fail("not-permitted", "only root may do this: it takes the key ring", Exit.NOT_PERMITTED)
+        try:
+            settings = config.load(path)
+            owner = daemon_uid()
+            keys = read_key_ring(key_ring or Path(settings.keys.file), owner=owner)
+            return cls(servers_of(settings.directory, owner), settings.directory.base_dn, keys)
+        except ConfigError as error:
+            session.fail("config", "\n".join(error.faults), Exit.CONFIG)
+
+    def bulk(self) -> BulkDirectory:
+        """The directory as a whole; it is used as otpd's user alone, see :func:`as_daemon`."""
+        clock = SystemClock()
+        return BulkDirectory(Connections(self.servers, clock), self.base_dn, clock)
+
+
+@contextmanager
+def as_daemon(session: Session) -> Iterator[None]:
+    """Be the user that otpd runs as, whom the directory admits; what the directory refuses ends the program."""
+    try:
+        with acting_as(DAEMON_USER):
+            yield
+    except KeyError:
+        session.fail("config", f"there is no user {DAEMON_USER}; systemd-sysusers makes it", Exit.CONFIG)
+    except DirectoryUnavailable as error:
+        session.fail("unavailable", f"{error}. Run this again when it is back.", Exit.UNAVAILABLE)
+    except DirectoryError as error:
+        session.fail("directory", str(error), Exit.REFUSED)
