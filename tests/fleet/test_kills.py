@@ -17,7 +17,7 @@ from .clients import NO_ANSWER, Login, manage
 from .fleet import Fleet, FleetHost, rounds
 from .life import Person
 
-KILLS: Final = rounds("KILLS", 60)
+KILLS: Final = rounds("KILLS", 40)
 _AT_ONCE: Final = 10
 _BATCH: Final = 48
 

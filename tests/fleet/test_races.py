@@ -16,7 +16,7 @@ from .fleet import Fleet, FleetHost, rounds
 from .phone import Phone
 
 RACERS = 8
-ROUNDS = rounds("ROUNDS", 100)
+ROUNDS = rounds("ROUNDS", 80)
 
 
 @pytest.fixture(params=[0.0, 0.02], ids=["near", "far"])
