@@ -223,7 +223,7 @@ def test_a_name_that_differs_in_case_alone(site: Site, backup: Path) -> None:
 def test_it_goes_on_after_it_was_killed(site: Site, backup: Path) -> None:
     host = site.world.host
     host.ldap("ldapdelete", "-r", *[f"uid={person.name},ou=otpd" for person in site.people])
-    dice, halfway = random.Random(), 0  # noqa: S311 - when to kill
+    dice, halfway = random.Random(), 0
     for _ in range(KILLS):
         before = host_entries(host)
         with subprocess.Popen(["otpctl", "directory", "import", str(backup)], stdout=subprocess.DEVNULL) as process:
