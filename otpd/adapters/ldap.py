@@ -24,8 +24,9 @@ from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Operation, Role, check
 from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
-from otpd.directory import AppPasswordRecord, SealedValue, SealedValues, State, Token, User
+from otpd.directory import AppPasswordRecord, Directory, SealedValue, SealedValues, State, Token, User
 from otpd.errors import DirectoryError, DirectoryUnavailable
+from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
 
 Changes = Mapping[str, list[tuple[str, list[Any]]]]
@@ -48,7 +49,14 @@ class LdapDirectory:
         self._base_dn = base_dn
         self._reader = reader or Servers()
 
-    def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102 - otpd.directory says it
+    @property
+    def offline(self) -> bool:  # noqa: D102 - otpd.directory says it
+        return False
+
+    def attempt(self, proof: OfflineProof | None) -> Directory:  # noqa: ARG002, D102
+        return self
+
+    def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102
         # Not from any server: one that lags behind would not know of failures, so guesses would cost nothing.
         which = "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))"
         found = self._read(name, which, "write", deadline)
@@ -103,6 +111,15 @@ class LdapDirectory:
             "otpdState": _from_to("active", "active"),
         }
         return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
+
+    def raise_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
+        """Move the token's last time step from ``token.last_step`` to ``step``, whatever its state."""
+        changes = {"oathTOTPLastTimeStep": _from_to(token.last_step, step)}
+        return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
+
+    def ping(self, role: Role, deadline: Deadline) -> None:
+        """Raise :class:`DirectoryUnavailable` where no server of ``role`` answers and has the base."""
+        self._connections.call(role, "search", deadline, self._find_base)
 
     def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:  # noqa: D102
         changes: Changes = {
@@ -248,20 +265,21 @@ class LdapDirectory:
                 self._find_base(link)
             return answer
 
-        _, result, found, _ = self._connections.call(role, "search", deadline, search)
+        _, result, found, _ = self._call(role, "search", deadline, search)
         accept = (_SUCCESS, RESULT_NO_SUCH_OBJECT, RESULT_SIZE_LIMIT_EXCEEDED)
         code = check(result, "search", self._base_dn, accept)
         items = [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
         return items, code == RESULT_SIZE_LIMIT_EXCEEDED
 
-    def _find_base(self, link: ldap3.Connection) -> None:
+    def _find_base(self, link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
         """Raise where this server lacks the base itself: then it has lost its data, and does not know who is enrolled.
 
         A replica that is being filled anew must not open the doors that are open to those who have not enrolled.
         """
-        _, result, _, _ = link.search(self._base_dn, "(objectClass=*)", ldap3.BASE, attributes=ldap3.NO_ATTRIBUTES)
-        if result["result"] == RESULT_NO_SUCH_OBJECT:
+        answer = link.search(self._base_dn, "(objectClass=*)", ldap3.BASE, attributes=ldap3.NO_ATTRIBUTES)
+        if answer[1]["result"] == RESULT_NO_SUCH_OBJECT:
             raise DirectoryUnavailable(f"there is no {self._base_dn} that otpd may read")
+        return answer
 
     def _compare_and_set(self, dn: str, changes: Changes, deadline: Deadline) -> bool:
         done = self._write("modify", dn, deadline, lambda link: link.modify(dn, changes), (_SUCCESS, *_LOST))
@@ -288,11 +306,14 @@ class LdapDirectory:
         self, name: str, dn: str, deadline: Deadline, operation: Operation, accept: Sequence[int] = (_SUCCESS,)
     ) -> int:
         try:
-            _, result, _, _ = self._connections.call("write", name, deadline, operation)
+            _, result, _, _ = self._call("write", name, deadline, operation)
             return check(result, name, self._base_dn, accept)
         except DirectoryError:
             self._reader.written(dn)
             raise
+
+    def _call(self, role: Role, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401 - ldap3's
+        return self._connections.call(role, name, deadline, operation)
 
 
 def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:
