@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -17,15 +18,21 @@ from otpd.adapters import config, process, systemd
 from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections
+from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.adapters.ldap_inspection import LdapInspector
 from otpd.adapters.ldap_servers import servers_of
 from otpd.adapters.nss import NssAccounts
+from otpd.adapters.offline_directory import OfflineDirectory
+from otpd.adapters.offline_host import Host
+from otpd.adapters.offline_keeper import Keeper
+from otpd.adapters.offline_memory import Memory
+from otpd.adapters.offline_view import MemoryView
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
 from otpd.clock import SystemClock
 from otpd.dialogue import Dialogue
-from otpd.errors import ConfigError, OtpdError
+from otpd.directory import Directory
+from otpd.errors import ConfigError, OtpdError, StoreError
 from otpd.factor import Parts
 from otpd.management import Management
 from otpd.management.verb import Context
@@ -46,8 +53,8 @@ class BrokenError(OtpdError):
     """A part of the daemon that must never end has ended."""
 
 
-def compose(settings: Config, keys: KeyRing) -> Service:
-    """The service that ``settings`` describe."""
+def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> Service:
+    """The service that ``settings`` describe, for the sockets ``which``."""
     threading.stack_size(_STACK_BYTES)  # the usual 8 MiB a worker would count against the limit on memory
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
     servers, base_dn = servers_of(settings.directory), settings.directory.base_dn
@@ -58,11 +65,23 @@ def compose(settings: Config, keys: KeyRing) -> Service:
         check_password=PasswordClient(Path(settings.password.socket)),
         window_steps=settings.totp.window_steps,
     )
+    logins = replace(
+        parts, directory=_offline_directory(settings, keys, servers) if "auth" in which else parts.directory
+    )
+    rule, path = settings.offline.rule(), Path(settings.offline.file)
     tickets = Tickets(keys, process.boot_id(), clock)
     return Service(
-        dialogue=Dialogue(policy, accounts, parts, tickets),
+        dialogue=Dialogue(policy, accounts, logins, tickets),
         management=Management(
-            Context(policy, accounts, parts, tickets, settings.totp.issuer, LdapInspector(servers, base_dn, clock))
+            Context(
+                policy,
+                accounts,
+                parts,
+                tickets,
+                settings.totp.issuer,
+                LdapInspector(servers, base_dn, clock),
+                MemoryView(rule, path, keys, clock) if rule.hours else None,
+            )
         ),
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
         clock=clock,
@@ -70,12 +89,30 @@ def compose(settings: Config, keys: KeyRing) -> Service:
     )
 
 
+def _offline_directory(settings: Config, keys: KeyRing, servers: Servers) -> Directory:
+    """What logins go by: the directory, and, where ``[offline]`` is on, what this host remembers of it."""
+    clock, base_dn, rule = SystemClock(), settings.directory.base_dn, settings.offline.rule()
+    connections = Connections(servers, clock)
+    plain = LdapDirectory(connections, base_dn)
+    if not rule.hours:
+        return plain
+    try:
+        host = Host(rule, Memory(Path(settings.offline.file), keys, clock, rule.users), clock)
+    except StoreError as error:
+        LOG.error(  # noqa: TRY400 - its text says it all
+            "[offline] is off, since its file cannot be used: %s. Mend it, or remove it, and restart otpd", error
+        )
+        return plain
+    Keeper(host, plain, settings.daemon.deadline_seconds / 2).start()
+    return OfflineDirectory(connections, base_dn, host)
+
+
 async def serve(settings: Config, keys: KeyRing, which: Sequence[str]) -> None:
     """Answer on the sockets ``which`` (of :data:`SOCKETS`) until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service, server = compose(settings, keys), Server()
+    service, server = compose(settings, keys, which), Server()
     held = systemd.listening_descriptors()
     if "auth" in which:
         server.listen(Path(settings.sockets.auth), _AUTH_MODE, service.auth, BUSY_DIALOGUE, held.get("auth"))

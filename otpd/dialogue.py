@@ -89,9 +89,9 @@ class Dialogue:
     def _begin(self, peer: Peer, request: Begin, state: State, expires: float, deadline: Deadline) -> Reply:
         rules = self._rules(state)
         if rules.unenrolled == "allow" and state.known:
-            user = self.parts.directory.user(UserName(state.user), deadline)
+            user = self.parts.directory.attempt("code").user(UserName(state.user), deadline)
             if user is None or not user.enrolled:
-                _record("allowed", state, Reason.NOT_ENROLLED)
+                _record("allowed", state, Outcome(Reason.NOT_ENROLLED))
                 return Done(verdict="ignore")
         if request.authtok is not None:
             outcome = self._judge(state, request.authtok, deadline)
@@ -99,7 +99,7 @@ class Dialogue:
                 return _accept(state, outcome)
             if request.use_first_pass:
                 return _refuse(state, outcome, "refuse")
-            _record("asking", state, outcome.reason, outcome.detail)
+            _record("asking", state, outcome)
         elif request.use_first_pass:
             return _refuse(state, Outcome(Reason.NO_PROOF), "refuse")
         return self._ask(peer, state, rules, expires)
@@ -112,7 +112,7 @@ class Dialogue:
         again = replace(state, tries=state.tries + 1)
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
-        _record("asking again", state, outcome.reason, outcome.detail)
+        _record("asking again", state, outcome)
         return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, "This was not accepted."))
 
     def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
@@ -134,15 +134,23 @@ class Dialogue:
 
 
 def _accept(state: State, outcome: Outcome) -> Done:
-    _record("accepted", state, outcome.reason, outcome.detail)
+    _record("accepted", state, outcome)
     infos = (outcome.info,) if outcome.info else ()
     return Done(verdict="accept", infos=infos, authtok=outcome.authtok if state.forward_pass else None)
 
 
 def _refuse(state: State, outcome: Outcome, verdict: str) -> Done:
-    _record("refused", state, outcome.reason, outcome.detail)
+    _record("refused", state, outcome)
     return Done(verdict=verdict)
 
 
-def _record(event: str, state: State, reason: Reason, detail: str = "") -> None:
-    audit.record(event, user=state.user, service=state.service, rhost=state.rhost, reason=reason, detail=detail)
+def _record(event: str, state: State, outcome: Outcome) -> None:
+    audit.record(
+        event,
+        user=state.user,
+        service=state.service,
+        rhost=state.rhost,
+        reason=outcome.reason,
+        detail=outcome.detail,
+        offline="yes" if outcome.offline else None,
+    )

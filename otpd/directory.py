@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from otpd.clock import Deadline
+from otpd.offline import OfflineProof
 from otpd.otp import TotpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
@@ -95,6 +96,19 @@ class SealedValues:
 
 class Directory(Protocol):
     """otpd's own subtree."""
+
+    @property
+    def offline(self) -> bool:
+        """Whether what it says is what this host remembers, since the servers are away."""
+        ...
+
+    def attempt(self, proof: OfflineProof | None) -> "Directory":
+        """The directory for one attempt at proving something.
+
+        Its first read decides, for all of the attempt, whether the servers answer, or, where ``[offline]`` admits
+        ``proof``, what this host remembers. Without ``proof`` it is always the servers.
+        """
+        ...
 
     def user(self, name: UserName, deadline: Deadline) -> User | None:
         """The user's entry with all tokens, or None; as the server knows it that takes the writes."""

@@ -45,5 +45,9 @@ class EntryError(DirectoryError):
     """An entry that does not parse; the text names the entry and the attribute."""
 
 
+class StoreError(OtpdError):
+    """What this host remembers for when the directory is away cannot be read or written."""
+
+
 class HelperError(OtpdError):
     """otpd-password did not give an answer."""

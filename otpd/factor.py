@@ -10,6 +10,7 @@ from typing import Protocol
 
 from otpd.clock import Clock, Deadline
 from otpd.directory import Directory
+from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.seal import KeyRing
 from otpd.secret import Secret
@@ -40,13 +41,14 @@ class Outcome:
     """What a factor found.
 
     ``authtok`` is the password part of an answer that was accepted, ``detail`` is for the log, and ``info`` is told to
-    the person once the proof was accepted.
+    the person once the proof was accepted. ``offline`` says that it was judged by what this host remembers.
     """
 
     reason: Reason
     authtok: Secret | None = None
     detail: str = ""
     info: str = ""
+    offline: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -94,6 +96,11 @@ class Factor(Protocol):
     @property
     def prompt(self) -> str:
         """What it asks with."""
+        ...
+
+    @property
+    def offline(self) -> OfflineProof | None:
+        """The word in ``[offline]`` that admits it while the directory is away; None where nothing does."""
         ...
 
     def claims(self, typed: bytes) -> bool:

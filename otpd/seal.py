@@ -14,6 +14,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from otpd import ring_text
@@ -62,6 +63,12 @@ class KeyRing:
             return Secret(AESGCM(self._key(key_id, purpose)).decrypt(nonce, box, _bound(purpose, place)))
         except (InvalidTag, ValueError):
             raise SealError(f"a sealed {purpose} of {'/'.join(place)} does not open with key {key_id}") from None
+
+    def tag(self, purpose: str, place: tuple[str, ...]) -> bytes:
+        """32 bytes that stand for ``place``, always the same under one key, and tell who lacks the key nothing."""
+        hmac = HMAC(self._key(self.current, f"{purpose} tag"), SHA256())
+        hmac.update(_bound(purpose, place))
+        return hmac.finalize()
 
     def _split(self, value: bytes) -> tuple[str, bytes]:
         raw_id, dot, encoded = value.partition(b".")

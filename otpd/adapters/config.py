@@ -15,6 +15,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from otpd.errors import ConfigError
+from otpd.offline import OFFLINE_PROOFS, OfflineProof, OfflineRule
 from otpd.policy import PROOFS, Policy, ProofName, ServicePolicy, Unenrolled
 from otpd.values import ServiceName
 
@@ -55,6 +56,12 @@ def _proofs(value: object) -> tuple[ProofName, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError(f"expected a list of {_words(PROOFS)}, got {_shown(value)}")
     return tuple(_one_of(PROOFS)(item) for item in value)
+
+
+def _offline_proofs(value: object) -> tuple[OfflineProof, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a list of {_words(OFFLINE_PROOFS)}, got {_shown(value)}")
+    return tuple(_one_of(OFFLINE_PROOFS)(item) for item in value)
 
 
 def _list_of(check: Check) -> Check:
@@ -144,6 +151,20 @@ class DaemonTable:
 
 
 @attrs.frozen
+class OfflineTable:
+    """``[offline]``: what this host decides by itself while the directory is away."""
+
+    hours: Annotated[int, _between(0, 168)] = 0
+    accept: Annotated[tuple[OfflineProof, ...], _offline_proofs] = OFFLINE_PROOFS
+    users: Annotated[int, _between(1, 1_000_000)] = 10_000
+    file: AbsolutePath = "/var/lib/otpd/offline.db"
+
+    def rule(self) -> OfflineRule:
+        """The rule that it describes."""
+        return OfflineRule(self.hours, self.accept, self.users)
+
+
+@attrs.frozen
 class ServiceTable:
     """``[service.NAME]``: the rules of one PAM service; ``[service.default]`` those of all others."""
 
@@ -167,6 +188,7 @@ class Config:
     password: PasswordTable = PasswordTable()
     totp: TotpTable = TotpTable()
     daemon: DaemonTable = DaemonTable()
+    offline: OfflineTable = OfflineTable()
     service: dict[str, ServiceTable] = attrs.Factory(dict)
 
     def policy(self) -> Policy:

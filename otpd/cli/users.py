@@ -25,6 +25,8 @@ def status(session: Session, user: str | None) -> None:
 
 def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
     whose = own_or(user)
+    if reply.get("away"):
+        return _away(reply["offline"])
     lines = [
         f"{whose} a second factor." if reply["enrolled"] else f"{whose} no second factor yet. Set one up: otpctl enroll"
     ]
@@ -39,7 +41,34 @@ def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
         lines.append(f"{whose} {reply['recovery_codes'] or 'no'} recovery codes left. New ones: otpctl recovery-codes")
     count = reply["app_passwords"]
     lines.append(f"{whose} {count or 'no'} app password{'' if count == 1 else 's'}. See: otpctl app-password --help")
-    return lines
+    return lines + _counts(reply.get("offline", {}))
+
+
+def _away(offline: dict[str, Any]) -> list[str]:
+    """While the directory is away."""
+    accept = " and ".join(f"{proof}s" for proof in offline["accept"])
+    until = moment(offline["until"])
+    lines = [f"The directory does not answer since {moment(offline['away_since'])}. Nothing can be changed or shown."]
+    lines.append(
+        f"Until {until} this host accepts {accept} of users whom it knows."
+        if accept
+        else "This host accepts nothing by itself."
+    )
+    return lines + _counts(offline)
+
+
+def _counts(offline: dict[str, Any]) -> list[str]:
+    if "fault" in offline:
+        return [f"What this host remembers for when the directory is away cannot be read: {offline['fault']}"]
+    if "users" not in offline:
+        return []
+    users, unsettled = offline["users"], offline["unsettled"]
+    return [f"For when it is away, this host knows {users} users; of {unsettled}, the directory lacks something."]
+
+
+def moment(seconds: int) -> str:
+    """A minute, in UTC, for people."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def date(seconds: int) -> str:

@@ -1,5 +1,6 @@
 """The factors, in one table."""
 
+from dataclasses import replace
 from typing import Final
 
 from otpd.factor import Attempt, Factor, Outcome, Parts, Reason
@@ -21,7 +22,9 @@ def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outc
     outcome = Outcome(Reason.NO_PROOF)
     for factor in FACTORS:
         if factor.proof in accept and factor.claims(typed):
-            outcome = factor.verify(attempt, parts)
+            directory = parts.directory.attempt(factor.offline)
+            outcome = factor.verify(attempt, replace(parts, directory=directory))
+            outcome = replace(outcome, offline=directory.offline)
             if outcome.reason is not Reason.TYPO:
                 break
     return outcome

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from otpd import app_password
 from otpd.factor import Attempt, Outcome, Parts, Reason
+from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.symbols import Typo
 
@@ -19,6 +20,7 @@ class AppPasswordFactor:
 
     proof: ProofName = "app-password"
     prompt: str = "Password: "
+    offline: OfflineProof | None = "app-password"
 
     def claims(self, typed: bytes) -> bool:
         """Whatever starts with the prefix."""

@@ -8,6 +8,7 @@ from otpd import otp
 from otpd.directory import Token, User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
+from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.values import TimeStep
 
@@ -20,6 +21,7 @@ class Code:
 
     proof: ProofName = "code"
     prompt: str = "Verification code: "
+    offline: OfflineProof | None = "code"
 
     def claims(self, typed: bytes) -> bool:
         """Six to eight digits."""

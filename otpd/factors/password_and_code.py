@@ -6,6 +6,7 @@ from typing import Final
 
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.factors.code import CODE
+from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.secret import Secret
 
@@ -18,6 +19,7 @@ class PasswordAndCode:
 
     proof: ProofName = "password+code"
     prompt: str = "Password and verification code: "
+    offline: OfflineProof | None = "code"
 
     def claims(self, typed: bytes) -> bool:
         """Something, then six digits."""

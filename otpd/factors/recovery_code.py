@@ -7,6 +7,7 @@ from otpd import recovery
 from otpd.directory import User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
+from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.secret import Secret
 from otpd.symbols import Typo
@@ -22,6 +23,7 @@ class RecoveryCode:
 
     proof: ProofName = "code"
     prompt: str = "Verification code: "
+    offline: OfflineProof | None = None
 
     def claims(self, typed: bytes) -> bool:
         """Twelve letters and digits."""

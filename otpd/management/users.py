@@ -10,6 +10,9 @@ from otpd.management.verb import Call, Context, Refused
 
 def status(context: Context, call: Call) -> dict[str, Any]:
     """What otpd knows of the user; times are seconds since the Unix epoch."""
+    offline = _offline(context, call)
+    if offline.get("away"):
+        return {"user": call.user, **offline}
     user = context.parts.directory.user(call.user, call.deadline)
     now = context.parts.clock.wall()
     wait = throttle.seconds_left(user.failures, user.last_failure, now) if user else 0.0
@@ -26,7 +29,26 @@ def status(context: Context, call: Call) -> dict[str, Any]:
         ],
         "recovery_codes": len(user.sealed_recovery_codes) if user else 0,
         "app_passwords": len(context.parts.directory.app_passwords(call.user, call.deadline)),
+        **offline,
     }
+
+
+def _offline(context: Context, call: Call) -> dict[str, Any]:
+    """What the host decides by itself, where the offline rule is on."""
+    if context.offline is None:
+        return {}
+    report = context.offline.report()
+    if report.fault:
+        return {"offline": {"fault": report.fault}} if call.peer.is_root else {}
+    counts = {"users": report.users, "unsettled": report.unsettled} if call.peer.is_root else {}
+    if not report.away:
+        return {"offline": counts} if counts else {}
+    known = {
+        "away_since": int(min(report.away.values())),
+        "until": int(report.ends),
+        "accept": [proof for proof in report.accept if proof in report.away],
+    }
+    return {"away": True, "offline": {**known, **counts}}
 
 
 def disable(context: Context, call: Call) -> dict[str, Any] | Refused:

@@ -8,6 +8,7 @@ from otpd.clock import Deadline
 from otpd.factor import Parts
 from otpd.identity import Accounts, Peer
 from otpd.inspection import Inspector
+from otpd.offline import OfflineView
 from otpd.policy import Policy
 from otpd.ticket import Tickets
 from otpd.values import UserName
@@ -32,6 +33,7 @@ class Context:
     tickets: Tickets
     issuer: str
     inspector: Inspector
+    offline: OfflineView | None = None
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ class Host(Processes):
         self.start_directory()
         Path("/run/otpd").mkdir(exist_ok=True)
         own("/run/otpd", "otpd")
+        Path("/var/lib/otpd").mkdir(mode=0o700, exist_ok=True)
+        own("/var/lib/otpd", "otpd")
         self.start_helper()
         self.start_daemon()
 

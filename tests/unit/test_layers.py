@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 # From the bottom. A folder stands for all that is in it.
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
-    ("symbols", "otp", "app_password", "recovery", "policy", "throttle"),
+    ("symbols", "otp", "app_password", "recovery", "policy", "throttle", "offline"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
     ("guesses", "factors"),
