@@ -21,14 +21,14 @@ from ldap3.core.results import (
 from ldap3.utils.conv import escape_filter_chars
 
 from otpd.adapters import ldap_entries as entries
-from otpd.adapters.ldap_connections import Connections, Role, check
+from otpd.adapters.ldap_connections import Connections, Operation, Role, check
+from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
 from otpd.directory import AppPasswordRecord, SealedValue, SealedValues, State, Token, User
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.values import EntryId, TimeStep, UserName
 
 Changes = Mapping[str, list[tuple[str, list[Any]]]]
-Entry = Mapping[str, list[bytes]]
 
 _MAX_ENTRIES: Final = 1000
 _RECOVERY: Final = "otpdRecoveryCodes"
@@ -38,21 +38,27 @@ _LOST: Final = (RESULT_NO_SUCH_ATTRIBUTE, RESULT_NO_SUCH_OBJECT, RESULT_ATTRIBUT
 
 
 class LdapDirectory:
-    """:class:`otpd.directory.Directory` on the servers behind ``connections``; ``base_dn`` holds the users' entries."""
+    """:class:`otpd.directory.Directory` on the servers behind ``connections``; ``base_dn`` holds the users' entries.
 
-    def __init__(self, connections: Connections, base_dn: str) -> None:
+    Each user's entries are read through ``reader``.
+    """
+
+    def __init__(self, connections: Connections, base_dn: str, reader: Reader | None = None) -> None:
         self._connections = connections
         self._base_dn = base_dn
+        self._reader = reader or Servers()
 
     def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102 - otpd.directory says it
         # Not from any server: one that lags behind would not know of failures, so guesses would cost nothing.
         which = "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))"
-        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write")
-        users = [entry for _, entry in found if entries.is_a(entry, "otpdUser")]
+        found = self._read(name, which, "write", deadline)
+        users = [entry for entry in found.values() if entries.is_a(entry, "otpdUser")]
         if not users:
             return None
-        tokens = [entries.to_token(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdToken")]
-        recovery = [entries.to_recovery_codes(dn, entry) for dn, entry in found if entries.is_a(entry, _RECOVERY)]
+        tokens = [entries.to_token(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdToken")]
+        recovery = [
+            entries.to_recovery_codes(dn, entry) for dn, entry in found.items() if entries.is_a(entry, _RECOVERY)
+        ]
         in_order = tuple(sorted(tokens, key=lambda token: (token.created, token.id)))
         return entries.to_user(name, users[0], in_order, recovery[0] if recovery else ())
 
@@ -60,19 +66,25 @@ class LdapDirectory:
         self, name: UserName, app_id: EntryId, deadline: Deadline
     ) -> tuple[User | None, AppPasswordRecord | None]:
         which = f"(|(objectClass=otpdUser)(&(objectClass=otpdAppPassword)(otpdId={escape_filter_chars(app_id)})))"
-        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline)
-        users = [entries.to_user(name, entry) for _, entry in found if entries.is_a(entry, "otpdUser")]
-        records = [entries.to_app_password(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdAppPassword")]
+        found = self._read(name, which, "read", deadline)
+        users = [entries.to_user(name, entry) for entry in found.values() if entries.is_a(entry, "otpdUser")]
+        records = [
+            entries.to_app_password(dn, entry)
+            for dn, entry in found.items()
+            if entries.is_a(entry, "otpdAppPassword") and app_id.encode() in entry.get("otpdId", ())
+        ]
         return (users[0] if users else None), (records[0] if records else None)
 
     def app_passwords(self, name: UserName, deadline: Deadline) -> tuple[AppPasswordRecord, ...]:  # noqa: D102
         # Not from any server: where one lags behind, what its owner just made could not be revoked.
         which = "(|(objectClass=otpdUser)(objectClass=otpdAppPassword))"
-        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write")
-        for _, entry in found:
+        found = self._read(name, which, "write", deadline)
+        for entry in found.values():
             if entries.is_a(entry, "otpdUser"):
                 entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
-        records = [entries.to_app_password(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdAppPassword")]
+        records = [
+            entries.to_app_password(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdAppPassword")
+        ]
         return tuple(sorted(records, key=lambda record: (record.created, record.id)))
 
     def ensure_user(self, name: UserName, deadline: Deadline) -> None:  # noqa: D102
@@ -97,7 +109,10 @@ class LdapDirectory:
             "oathFailureCount": _from_to(old, new),
             "oathLastFailure": [(ldap3.MODIFY_REPLACE, [entries.from_time(at)])],
         }
-        return self._compare_and_set(self._user_dn(name), changes, deadline)
+        dn = self._user_dn(name)
+        moved = self._compare_and_set(dn, changes, deadline)
+        self._reader.written(dn)  # who goes by an old count need not lose: with none, a guess is not counted first
+        return moved
 
     def set_state(self, name: UserName, state: State, deadline: Deadline) -> None:  # noqa: D102
         self.user(name, deadline)  # raises where it is another user's, whose name differs in case alone
@@ -197,6 +212,15 @@ class LdapDirectory:
     def _child_dn(self, name: UserName, entry_id: EntryId) -> str:
         return f"otpdId={entries.escape_rdn_value(entry_id)},{self._user_dn(name)}"
 
+    def _read(self, name: UserName, which: str, role: Role, deadline: Deadline) -> Entries:
+        """At least those entries of the user that match ``which``."""
+        dn = self._user_dn(name)
+
+        def ask(which: str, role: Role, deadline: Deadline) -> Entries:
+            return dict(self._search(dn, ldap3.SUBTREE, which, deadline, role))
+
+        return self._reader.read(name, which, role, deadline, ask)
+
     def _search(
         self, base: str, scope: str, which: str, deadline: Deadline, role: Role = "read"
     ) -> list[tuple[str, Entry]]:
@@ -240,22 +264,35 @@ class LdapDirectory:
             raise DirectoryUnavailable(f"there is no {self._base_dn} that otpd may read")
 
     def _compare_and_set(self, dn: str, changes: Changes, deadline: Deadline) -> bool:
-        return self._modify(dn, changes, deadline, accept=(_SUCCESS, *_LOST)) == _SUCCESS
+        done = self._write("modify", dn, deadline, lambda link: link.modify(dn, changes), (_SUCCESS, *_LOST))
+        if done != _SUCCESS:
+            self._reader.written(dn)
+        return done == _SUCCESS
 
-    def _modify(self, dn: str, changes: Changes, deadline: Deadline, accept: Sequence[int] = (_SUCCESS,)) -> int:
-        _, result, _, _ = self._connections.call("write", "modify", deadline, lambda link: link.modify(dn, changes))
-        return check(result, "modify", self._base_dn, accept)
+    def _modify(self, dn: str, changes: Changes, deadline: Deadline) -> None:
+        self._write("modify", dn, deadline, lambda link: link.modify(dn, changes))
+        self._reader.written(dn)
 
     def _delete(self, dn: str, deadline: Deadline) -> bool:
-        _, result, _, _ = self._connections.call("write", "delete", deadline, lambda link: link.delete(dn))
-        return check(result, "delete", self._base_dn, (_SUCCESS, RESULT_NO_SUCH_OBJECT)) == _SUCCESS
+        done = self._write("delete", dn, deadline, lambda link: link.delete(dn), (_SUCCESS, RESULT_NO_SUCH_OBJECT))
+        self._reader.written(dn)
+        return done == _SUCCESS
 
     def _add(self, dn: str, attributes: Mapping[str, Any], deadline: Deadline) -> bool:
-        _, result, _, _ = self._connections.call(
-            "write", "add", deadline, lambda link: link.add(dn, attributes=attributes)
-        )
         accept = (_SUCCESS, RESULT_ENTRY_ALREADY_EXISTS)
-        return check(result, "add", self._base_dn, accept) == _SUCCESS
+        done = self._write("add", dn, deadline, lambda link: link.add(dn, attributes=attributes), accept)
+        self._reader.written(dn)
+        return done == _SUCCESS
+
+    def _write(
+        self, name: str, dn: str, deadline: Deadline, operation: Operation, accept: Sequence[int] = (_SUCCESS,)
+    ) -> int:
+        try:
+            _, result, _, _ = self._connections.call("write", name, deadline, operation)
+            return check(result, name, self._base_dn, accept)
+        except DirectoryError:
+            self._reader.written(dn)
+            raise
 
 
 def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
+from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
 from otpd.directory import AppPasswordRecord, Kind, SealedValue, State, Token, User
 from otpd.errors import EntryError
 from otpd.otp import TotpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
-Entry = Mapping[str, list[bytes]]
 T = TypeVar("T")
 
 ATTRIBUTES: Final = (
@@ -110,7 +110,7 @@ def place_of(dn: str, base_dn: str) -> tuple[UserName, EntryId] | None:
 
 def is_a(entry: Entry, object_class: str) -> bool:
     """Whether the entry is of ``object_class``."""
-    return object_class.lower().encode() in [value.lower() for value in entry.get("objectClass", [])]
+    return object_class.lower().encode() in [value.lower() for value in entry.get("objectClass", ())]
 
 
 def to_user(
