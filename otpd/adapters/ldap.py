@@ -240,7 +240,7 @@ class LdapDirectory:
                 base,
                 which,
                 search_scope=scope,
-                attributes=entries.ATTRIBUTES,
+                attributes=[*entries.ATTRIBUTES, entries.UUID],
                 size_limit=limit,
                 time_limit=int(deadline.remaining_seconds()) + 1,
             )
