@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -17,9 +18,11 @@ from otpd.adapters import config, process, systemd
 from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap_cache import Cache
 from otpd.adapters.ldap_connections import Connections
 from otpd.adapters.ldap_inspection import LdapInspector
 from otpd.adapters.ldap_servers import servers_of
+from otpd.adapters.ldap_watch import Watch
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.zmq_server import ListenError, Server
@@ -46,8 +49,8 @@ class BrokenError(OtpdError):
     """A part of the daemon that must never end has ended."""
 
 
-def compose(settings: Config, keys: KeyRing) -> Service:
-    """The service that ``settings`` describe."""
+def compose(settings: Config, keys: KeyRing, *, cached: bool = False) -> Service:
+    """The service that ``settings`` describe; ``cached`` keeps, for logins alone, what was read of the directory."""
     threading.stack_size(_STACK_BYTES)  # the usual 8 MiB a worker would count against the limit on memory
     clock, accounts, policy = SystemClock(), NssAccounts(), settings.policy()
     servers, base_dn = servers_of(settings.directory), settings.directory.base_dn
@@ -58,9 +61,14 @@ def compose(settings: Config, keys: KeyRing) -> Service:
         check_password=PasswordClient(Path(settings.password.socket)),
         window_steps=settings.totp.window_steps,
     )
+    login_parts = parts
+    if cached and settings.cache.megabytes:
+        cache = Cache(clock, settings.cache.megabytes * 2**20)
+        login_parts = replace(parts, directory=LdapDirectory(Connections(servers, clock), base_dn, cache))
+        Watch(Connections(servers, clock), base_dn, cache, clock).start()
     tickets = Tickets(keys, process.boot_id(), clock)
     return Service(
-        dialogue=Dialogue(policy, accounts, parts, tickets),
+        dialogue=Dialogue(policy, accounts, login_parts, tickets),
         management=Management(
             Context(policy, accounts, parts, tickets, settings.totp.issuer, LdapInspector(servers, base_dn, clock))
         ),
@@ -75,7 +83,7 @@ async def serve(settings: Config, keys: KeyRing, which: Sequence[str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    service, server = compose(settings, keys), Server()
+    service, server = compose(settings, keys, cached="auth" in which), Server()
     held = systemd.listening_descriptors()
     if "auth" in which:
         server.listen(Path(settings.sockets.auth), _AUTH_MODE, service.auth, BUSY_DIALOGUE, held.get("auth"))

@@ -224,9 +224,7 @@ def _uuid(entry: Entry) -> bytes:
 
 def _compact(entry: Entry) -> Entry:
     """What otpd reads of an entry, in a form that takes little."""
-    return {
-        _ATTRIBUTES[name.lower()]: tuple(values) for name, values in entry.items() if name.lower() in _ATTRIBUTES
-    }
+    return {_ATTRIBUTES[name.lower()]: tuple(values) for name, values in entry.items() if name.lower() in _ATTRIBUTES}
 
 
 def _size(held: Held) -> int:

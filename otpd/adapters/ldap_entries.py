@@ -112,6 +112,12 @@ def place_of(dn: str, base_dn: str) -> tuple[UserName, EntryId] | None:
     return UserName(user), EntryId(entry_id[0] if entry_id else "")
 
 
+def parent_of(dn: str) -> str:
+    """The DN without its first RDN; empty at the top."""
+    first = _RDN.match(dn)
+    return dn[first.end() + 1 :].lstrip() if first else ""
+
+
 def user_of(dn: str) -> UserName | None:
     """The user whose entry ``dn`` names, or one below it; None where the name does not show it."""
     for kind, _, value in (rdn.partition("=") for rdn in _RDN.findall(dn)[:2]):
