@@ -46,7 +46,7 @@ class LdapDirectory:
     def __init__(self, connections: Connections, base_dn: str, reader: Reader | None = None) -> None:
         self._connections = connections
         self._base_dn = base_dn
-        self._reader = reader or Servers()
+        self._reader = Servers() if reader is None else reader
 
     def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102 - otpd.directory says it
         # Not from any server: one that lags behind would not know of failures, so guesses would cost nothing.

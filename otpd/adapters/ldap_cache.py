@@ -1,7 +1,7 @@
 """Users' entries as they were read, kept for as long as somebody vouches for them.
 
 Who vouches is :mod:`otpd.adapters.ldap_watch`: it proves, over and over, that the provider is there, and hands on what
-the provider notifies of. Where a provider notifies of nothing, what was read is good for a second. Where nobody vouches,
+it notifies of. Where a provider notifies of nothing, what was read is good for a second. Where nobody vouches,
 every read goes to the servers, as if there were no cache.
 """
 
@@ -22,7 +22,7 @@ from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.values import UserName
 
-UNNOTIFIED_SECONDS: Final = 1.0
+UNNOTIFIED_SECONDS: Final = 0.8
 """How long what was read is good for where changes are not notified of."""
 
 _ALL: Final = "(objectClass=*)"
@@ -90,7 +90,7 @@ class Cache:
         return len(self._users)
 
     def vouch(self, until: float, *, notified: bool) -> None:
-        """The provider is there until that moment (monotonic seconds); ``notified`` says whether it tells of changes."""
+        """The provider is there until that moment (monotonic seconds); ``notified``: it tells of changes."""
         with self._lock:
             if notified != self._notified:
                 self._clear()

@@ -17,7 +17,7 @@ _ENUMERATED: Final = 0x0A
 _OCTET_STRING: Final = 0x04
 _BOOLEAN: Final = 0x01
 _REFRESH_AND_PERSIST: Final = 3
-_STATES: Final = ("present", "add", "modify", "delete")
+_STATES: Final[tuple[Literal["present", "add", "modify", "delete"], ...]] = ("present", "add", "modify", "delete")
 _INFOS: Final = {0xA0: "cookie", 0x80: "cookie", 0xA1: "refresh", 0xA2: "refresh", 0xA3: "uuids"}
 _UUID_BYTES: Final = 16
 _SHORT: Final = 0x80
@@ -51,7 +51,7 @@ def state_of(message: dict[str, Any]) -> State | None:
     uuid, _ = _next(_OCTET_STRING, rest)
     if len(number) != 1 or number[0] >= len(_STATES) or len(uuid) != _UUID_BYTES:
         raise ValueError("a sync state that does not parse")
-    return State(_STATES[number[0]], uuid)  # type: ignore[arg-type]  # one of the literals
+    return State(_STATES[number[0]], uuid)
 
 
 def info_of(value: bytes) -> Info:

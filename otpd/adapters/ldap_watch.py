@@ -6,10 +6,10 @@ last question that was answered, nothing of the cache is believed any more. Wher
 same questions prove that it is there, and what was read is good for a second.
 """
 
+import itertools
 import logging
 import random
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -156,10 +156,11 @@ class Session:
             list(attributes),
             0,
             0,
-            False,
-            True,
-            True,  # noqa: FBT003
+            types_only=False,
+            auto_escape=True,
+            auto_encode=True,
         )
+        self._connection.socket.deadline = Deadline.after(self._clock, BELIEVED_SECONDS)
         number: int = self._connection.strategy.send("searchRequest", request, controls)
         self._connection.strategy._outstanding.clear()  # noqa: SLF001 - nobody asks ldap3 for the answers
         return number
@@ -189,7 +190,7 @@ class Watch:
         while not self._ended.is_set():
             try:
                 self._watch()
-            except Exception as error:  # noqa: BLE001 - what is no LDAP makes ldap3 raise whatever its parser stumbles over
+            except Exception as error:  # noqa: BLE001 - what is no LDAP makes ldap3 raise whatever it stumbles over
                 self._cache.lose()
                 self._failures += 1
                 known = isinstance(error, (DirectoryError, OSError))
@@ -199,32 +200,33 @@ class Watch:
 
     def _watch(self) -> None:
         deadline = Deadline.after(self._clock, _OPENING_SECONDS)
-        session = Session(
-            self._connections.open(self._connections.servers.provider, deadline), self._base_dn, self._clock
-        )
+        connection = self._connections.open(self._connections.servers.provider, deadline)
+        session, lack = Session(connection, self._base_dn, self._clock), ""
         try:
             try:
                 session.subscribe(deadline)
             except NotNotified as error:
-                self._beat(session, _BEATS_UNNOTIFIED, lambda: self._say("asked", f"no notifications: {error}"))
-                return
-            self._beat(session, None, lambda: self._say("notified", "the provider notifies of changes"))
+                lack = str(error)
+            self._beat(session, lack)
         finally:
             session.close()
 
-    def _beat(self, session: Session, beats: int | None, say: Callable[[], None]) -> None:
-        """Ask and listen, ``beats`` times or until the connection ends."""
-        notified = beats is None
-        while (beats is None or beats > 0) and not self._ended.is_set():
+    def _beat(self, session: Session, lack: str) -> None:
+        """Ask and listen until the connection ends; for a while, where notifications ``lack`` something."""
+        for _ in range(_BEATS_UNNOTIFIED) if lack else itertools.count():
+            if self._ended.is_set():
+                return
             asked_at, number = self._clock.monotonic(), session.ask()
             believed = Deadline(self._clock, asked_at + BELIEVED_SECONDS)
             self._listen(session, number, believed)
-            self._cache.vouch(believed.at, notified=notified)
+            self._cache.vouch(believed.at, notified=not lack)
             self._failures = 0
-            say()
+            if lack:
+                self._say("asked", f"no notifications: {lack}; what was read is read again after a second")
+            else:
+                self._say("notified", "notifies of changes")
             with suppress(TimeoutError):
                 self._listen(session, -1, Deadline(self._clock, asked_at + BEAT_SECONDS))
-            beats = None if beats is None else beats - 1
 
     def _listen(self, session: Session, number: int, until: Deadline) -> None:
         """Take in what comes, until the end of the search ``number``; raises TimeoutError."""
@@ -242,8 +244,9 @@ class Watch:
     def _backoff(self) -> float:
         if not self._failures:
             return 0.0
-        seconds = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 10))
-        return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - no secret; a fleet must not come back all at once
+        seconds = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures - 1, 10))
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret; a fleet must not come back all at once
+        return seconds * jitter
 
     def _say(self, state: str, text: str) -> None:
         """Log what changes, once."""

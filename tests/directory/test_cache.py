@@ -1,4 +1,4 @@
-"""What is kept of the directory is true, or is not used: on servers that notify of changes, and on one that does not."""
+"""What is kept of the directory is true, or is not used: where a server notifies of changes, and where none does."""
 
 import signal
 import statistics
