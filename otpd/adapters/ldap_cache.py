@@ -155,8 +155,8 @@ class Cache:
                 self._fills.discard(fill)
         held = {_uuid(entry) or dn.encode(): (dn, _compact(entry)) for dn, entry in found.items()}
         with self._lock:
-            attributable = not self._notified or all(map(_uuid, found.values()))
-            if self._vouches() and attributable and not fill.spoiled and fill.changed.isdisjoint(held):
+            keeps = _is_of(name, held) and (not self._notified or all(map(_uuid, found.values())))
+            if keeps and self._vouches() and not fill.spoiled and fill.changed.isdisjoint(held):
                 self._put(fill.key, name, held, asked_at)
         return found
 

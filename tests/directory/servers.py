@@ -180,11 +180,6 @@ class Server:
         who = ["-x", "-LLL", "-o", "ldif-wrap=no", "-H", self.uri, "-D", self.admin, "-w", ADMIN_PASSWORD]
         return run("ldapsearch", *who, "-b", base, *arguments)
 
-    def config(self) -> str:
-        """Its own configuration, as LDIF."""
-        who = ["-x", "-LLL", "-H", self.uri, "-D", self.config_admin, "-w", _ADMIN_PASSWORD]
-        return run("ldapsearch", *who, "-b", "cn=config", "-s", "sub", "(objectClass=*)")
-
     def grow(self) -> None:
         """The tree and the account that otpd needs: the sample, word for word."""
         self.apply(_SUFFIX_ENTRY)
@@ -246,6 +241,7 @@ class Slapd(Server):
         self.start()
         self.grow()
         self.apply(sample("openldap"), config=True)
+        self.apply(sample("syncprov"), config=True)
 
 
 class DirectoryServer389(Server):

@@ -1,9 +1,11 @@
 """What is kept of the directory is true, or is not used: where a server notifies of changes, and where none does."""
 
+import itertools
 import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,6 @@ from .proxy import Proxy, between
 from .samples import CLOCK, app_password, soon, token
 from .servers import BASE, Server
 
-MODULE = "dn: cn=module{0},cn=config\nchangetype: modify\nadd: olcModuleLoad\nolcModuleLoad: syncprov\n"
-OVERLAY = "dn: olcOverlay=syncprov,olcDatabase={1}mdb,cn=config\nobjectClass: olcSyncProvConfig\nolcOverlay: syncprov\n"
 TRIES = 50
 
 
@@ -85,9 +85,6 @@ def site(server: Server, folder: Path) -> Iterator[Site]:
 @pytest.fixture(params=["openldap_2_5", "openldap_2_6"])
 def notifying(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     server: Server = request.getfixturevalue(request.param)
-    if "syncprov" not in server.config():
-        server.apply(MODULE, config=True)
-        server.apply(OVERLAY, config=True)
     with site(server, tmp_path) as made:
         yield made
 
@@ -114,29 +111,36 @@ def test_a_code_costs_one_operation_and_an_app_password_none(notifying: Site) ->
         assert notifying.operations(lambda: notifying.here.app_password(user, app_password().id, soon())) == 0
 
 
-def revocations(made: Site, name: str) -> list[float]:
-    user, took = made.user(name), []
-    for _ in range(TRIES // 2):
+def revocations(made: Site, users: list[UserName]) -> list[float]:
+    """How long each takes until it is in force here: an app password and a token of each user."""
+    took = []
+    for user in users:
         made.here.user(user, soon())
         assert made.there.remove_app_password(user, app_password().id, soon())
-        took.append(eventually(lambda: made.here.app_password(user, app_password().id, soon())[1] is None))
-        made.there.set_token_state(user, token(), "disabled", soon())
-        took.append(eventually(lambda: not made.here.user(user, soon()).usable_tokens))
-        made.there.set_token_state(user, token(state="disabled"), "active", soon())
-        made.there.add_app_password(user, app_password(), soon())
-        eventually(lambda: made.here.app_password(user, app_password().id, soon())[1] is not None)
-    print(
-        f"{made.server.name}: {len(took)} revocations, p50 {statistics.median(took):.4f} s, longest {max(took):.4f} s"
-    )
+        took.append(eventually(lambda user=user: made.here.app_password(user, app_password().id, soon())[1] is None))
+        made.here.user(user, soon())
+        assert made.there.set_token_state(user, token(), "disabled", soon())
+        took.append(eventually(lambda user=user: not made.here.user(user, soon()).usable_tokens))
     return took
 
 
+def report(made: Site, took: list[float]) -> None:
+    print(f"{made.server.name}: {len(took)} times, p50 {statistics.median(took):.4f} s, longest {max(took):.4f} s")
+
+
 def test_a_revocation_is_in_force_within_a_second(notifying: Site) -> None:
-    assert max(revocations(notifying, "revoked")) < 1
+    took = revocations(notifying, [notifying.user(f"revoked{number}") for number in range(TRIES)])
+    report(notifying, took)
+    assert max(took) < 1
 
 
 def test_a_revocation_is_in_force_within_a_second_without_notifications(silent: Site) -> None:
-    assert max(revocations(silent, "revoked")) < 1.5
+    """At most 0.8 seconds after the read, and what the read takes."""
+    users = [silent.user(f"revoked{number}") for number in range(TRIES)]
+    with ThreadPoolExecutor(10) as pool:
+        took = list(itertools.chain(*pool.map(lambda user: revocations(silent, [user]), users)))
+    report(silent, took)
+    assert max(took) < 1.5, "a second, on a machine that has time"
 
 
 def test_a_server_that_hangs_is_not_believed_for_long(notifying: Site) -> None:

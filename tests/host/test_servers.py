@@ -94,7 +94,7 @@ def test_directory_check(host: Host) -> None:
     reply = json.loads(run("otpctl", "directory", "check", "--json"))
     assert reply["well"]
     seen = run("otpctl", "directory", "check")
-    assert seen.count("  ok   ") == len(reply["findings"]) == 7
+    assert seen.count("  ok   ") == len(reply["findings"]) == 8
     assert "otpd-check" not in host.ldap("ldapsearch", "-LLL", "-b", "ou=otpd", "dn")
 
 
