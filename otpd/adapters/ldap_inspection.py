@@ -40,8 +40,9 @@ _LOAD_SCHEMA: Final = (
 _ADD_TREE: Final = "ldapadd -f tree.ldif.example, with your own suffix; and check the access of otpd's account"
 _GIVE_ACCESS: Final = "ldapmodify -f openldap.ldif.example, or 389ds.ldif.example, with your own suffix"
 _NOTIFY: Final = (
-    "on the provider, ldapmodify -f syncprov.ldif.example, and openldap.ldif.example for the right to read contextCSN; for "
-    "the embedded directory, ldapmodify -Q -Y EXTERNAL -H ldapi://%2Frun%2Fotpd-directory%2Fldapi -f syncprov.ldif.example"
+    "on the provider, ldapmodify -f syncprov.ldif.example, and openldap.ldif.example for the right to read contextCSN;"
+    " for the embedded directory, as root,"
+    " ldapmodify -Q -Y EXTERNAL -H ldapi://%2Frun%2Fotpd-directory%2Fldapi -f syncprov.ldif.example"
 )
 _SET_CLOCKS: Final = "timedatectl set-ntp true, on the host or the server, whichever is wrong"
 
