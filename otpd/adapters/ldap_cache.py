@@ -30,7 +30,7 @@ _LARGEST_SHARE: Final = 16
 """A user who takes more than this part of the cache is not kept."""
 _USER_BYTES: Final = 700
 _ENTRY_BYTES: Final = 400
-"""What one user and one entry take beside names and values: measured, in tests/directory/test_cache.py."""
+"""What one user and one entry take beside names and values: measured, in tests/unit/test_ldap_cache.py."""
 
 _ATTRIBUTES: Final = {name.lower(): sys.intern(name) for name in ldap_entries.ATTRIBUTES}
 _SPACES: Final = re.compile(r"\s+")

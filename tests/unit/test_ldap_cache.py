@@ -1,5 +1,7 @@
 """What the cache keeps, and what it does not: its rules, without a server."""
 
+import secrets
+import tracemalloc
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -181,6 +183,63 @@ def test_the_provider_is_gone(world: World) -> None:
     assert world.servers.asked == [("(objectClass=*)", "write"), ("(x=y)", "read")], "any server may answer"
     with pytest.raises(DirectoryUnavailable):
         world.read(role="write")
+
+
+def test_what_it_thinks_it_takes_is_what_it_takes(world: World) -> None:
+    """A user with a token, ten recovery codes and two app passwords; 1,000 pass through."""
+    cache, deadline = Cache(world.clock, 2**21), Deadline.after(world.clock, 5)
+    cache.vouch(world.clock.now + 2, notified=True)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for number in range(1000):
+        name = UserName(f"user{number}")
+        cache.read(name, "(x=y)", "write", deadline, lambda *_, name=name, number=number: person(name, number))
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.6 * 2**21 < taken < 1.05 * 2**21
+
+
+def person(name: str, number: int) -> Entries:
+    def values(**given: list[bytes]) -> Entry:
+        return {
+            "entryUUID": [str(uuid.uuid4()).encode()],
+            **{key: list(map(bytes, value)) for key, value in given.items()},
+        }
+
+    sealed = [secrets.token_hex(45).encode() for _ in range(13)]
+    top = f"uid={name},{BASE}"
+    return {
+        top: values(objectClass=[b"otpdUser"], uid=[name.encode()], oathFailureCount=[b"0"]),
+        f"otpdId={uuid.uuid4()},{top}": values(
+            objectClass=[b"otpdToken"],
+            otpdId=[str(uuid.uuid4()).encode()],
+            otpdState=[b"active"],
+            otpdLabel=[b"phone"],
+            otpdSealedSeed=[sealed[0]],
+            otpdCreated=[b"20261124060629Z"],
+            oathOTPLength=[b"6"],
+            oathHMACAlgorithm=[b"1.2.840.113549.2.7"],
+            oathTOTPTimeStepPeriod=[b"30"],
+            oathTOTPLastTimeStep=[b"59850166"],
+        ),
+        f"otpdId=recovery-codes,{top}": values(
+            objectClass=[b"otpdRecoveryCodes"],
+            otpdId=[b"recovery-codes"],
+            otpdState=[b"active"],
+            otpdCreated=[b"20261124060629Z"],
+            otpdSealedRecoveryCode=sealed[1:11],
+        ),
+        **{
+            f"otpdId={number}{one},{top}": values(
+                objectClass=[b"otpdAppPassword"],
+                otpdId=[f"{number}{one}".encode()],
+                otpdService=[b"imap", b"smtp"],
+                otpdSealedDigest=[sealed[11 + one]],
+                otpdCreated=[b"20261124060629Z"],
+            )
+            for one in range(2)
+        },
+    }
 
 
 def test_it_stays_within_its_bound_and_drops_who_was_not_seen_for_longest(world: World) -> None:
