@@ -18,9 +18,11 @@ from otpd.adapters import config, process, systemd
 from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap_cache import Cache
 from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.adapters.ldap_inspection import LdapInspector
 from otpd.adapters.ldap_servers import servers_of
+from otpd.adapters.ldap_watch import Watch
 from otpd.adapters.nss import NssAccounts
 from otpd.adapters.offline_directory import OfflineDirectory
 from otpd.adapters.offline_host import Host
@@ -65,9 +67,7 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
         check_password=PasswordClient(Path(settings.password.socket)),
         window_steps=settings.totp.window_steps,
     )
-    logins = replace(
-        parts, directory=_offline_directory(settings, keys, servers) if "auth" in which else parts.directory
-    )
+    logins = replace(parts, directory=_login_directory(settings, keys, servers)) if "auth" in which else parts
     rule, path = settings.offline.rule(), Path(settings.offline.file)
     tickets = Tickets(keys, process.boot_id(), clock)
     return Service(
@@ -89,22 +89,31 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
     )
 
 
-def _offline_directory(settings: Config, keys: KeyRing, servers: Servers) -> Directory:
-    """What logins go by: the directory, and, where ``[offline]`` is on, what this host remembers of it."""
-    clock, base_dn, rule = SystemClock(), settings.directory.base_dn, settings.offline.rule()
-    connections = Connections(servers, clock)
-    plain = LdapDirectory(connections, base_dn)
+def _login_directory(settings: Config, keys: KeyRing, servers: Servers) -> Directory:
+    """What logins go by: the directory, what is kept of it, and, under ``[offline]``, what this host remembers."""
+    clock, base_dn = SystemClock(), settings.directory.base_dn
+    connections, cache = Connections(servers, clock), None
+    if settings.cache.megabytes:
+        cache = Cache(clock, settings.cache.megabytes * 2**20)
+        Watch(Connections(servers, clock), base_dn, cache, clock).start()
+    host = _offline_host(settings, keys)
+    if host is None:
+        return LdapDirectory(connections, base_dn, cache)
+    Keeper(host, LdapDirectory(connections, base_dn), settings.daemon.deadline_seconds / 2).start()
+    return OfflineDirectory(connections, base_dn, host, cache)
+
+
+def _offline_host(settings: Config, keys: KeyRing) -> Host | None:
+    clock, rule = SystemClock(), settings.offline.rule()
     if not rule.hours:
-        return plain
+        return None
     try:
-        host = Host(rule, Memory(Path(settings.offline.file), keys, clock, rule.users), clock)
+        return Host(rule, Memory(Path(settings.offline.file), keys, clock, rule.users), clock)
     except StoreError as error:
         LOG.error(  # noqa: TRY400 - its text says it all
             "[offline] is off, since its file cannot be used: %s. Mend it, or remove it, and restart otpd", error
         )
-        return plain
-    Keeper(host, plain, settings.daemon.deadline_seconds / 2).start()
-    return OfflineDirectory(connections, base_dn, host)
+        return None
 
 
 async def serve(settings: Config, keys: KeyRing, which: Sequence[str]) -> None:

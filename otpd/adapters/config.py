@@ -120,6 +120,13 @@ class DirectoryTable:
 
 
 @attrs.frozen
+class CacheTable:
+    """``[cache]``: what is kept in memory of what was read from the directory."""
+
+    megabytes: Annotated[int, _between(0, 256)] = 64
+
+
+@attrs.frozen
 class KeysTable:
     """``[keys]``: what seals the secrets in the directory."""
 
@@ -184,6 +191,7 @@ class Config:
 
     sockets: SocketsTable = SocketsTable()
     directory: DirectoryTable = DirectoryTable()
+    cache: CacheTable = CacheTable()
     keys: KeysTable = KeysTable()
     password: PasswordTable = PasswordTable()
     totp: TotpTable = TotpTable()

@@ -47,7 +47,7 @@ class LdapDirectory:
     def __init__(self, connections: Connections, base_dn: str, reader: Reader | None = None) -> None:
         self._connections = connections
         self._base_dn = base_dn
-        self._reader = reader or Servers()
+        self._reader = Servers() if reader is None else reader
 
     @property
     def offline(self) -> bool:  # noqa: D102 - otpd.directory says it
@@ -257,7 +257,7 @@ class LdapDirectory:
                 base,
                 which,
                 search_scope=scope,
-                attributes=entries.ATTRIBUTES,
+                attributes=[*entries.ATTRIBUTES, entries.UUID],
                 size_limit=limit,
                 time_limit=int(deadline.remaining_seconds()) + 1,
             )

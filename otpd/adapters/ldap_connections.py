@@ -106,11 +106,12 @@ class Connections:
             kept.socket.deadline = deadline
             return kept
         self._drop(uri)
-        made = self._connect(uri, deadline)
+        made = self.open(uri, deadline)
         self._local.connections[uri] = made
         return made
 
-    def _connect(self, uri: str, deadline: Deadline) -> ldap3.Connection:
+    def open(self, uri: str, deadline: Deadline) -> ldap3.Connection:
+        """A new connection, for the caller alone to use and to close."""
         address = Address.of(uri)
         link = dial(address, deadline)
         try:

@@ -37,6 +37,9 @@ ATTRIBUTES: Final = (
     "otpdSealedRecoveryCode",
 )
 
+# RFC 4530; a server may have none.
+UUID: Final = "entryUUID"
+
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
@@ -61,6 +64,7 @@ SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
 }
 
 _RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
+_ESCAPED_PAIR: Final = re.compile(r"\\.", re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 
@@ -106,6 +110,22 @@ def place_of(dn: str, base_dn: str) -> tuple[UserName, EntryId] | None:
         return None
     *entry_id, user = [unescape_rdn_value(value) for _, _, value in parts]
     return UserName(user), EntryId(entry_id[0] if entry_id else "")
+
+
+def parent_of(dn: str) -> str:
+    """The DN without its first RDN; empty at the top."""
+    first = _RDN.match(dn)
+    return dn[first.end() + 1 :].lstrip() if first else ""
+
+
+def user_of(dn: str) -> UserName | None:
+    """The user whose entry ``dn`` names, or one below it; None where the name does not show it."""
+    for kind, _, value in (rdn.partition("=") for rdn in _RDN.findall(dn)[:2]):
+        if kind.strip().lower() == "uid":
+            plain = _ESCAPED_PAIR.sub("", value)
+            unclear = "+" in plain or plain.lstrip().startswith(("#", '"'))
+            return None if unclear else UserName(unescape_rdn_value(value.lstrip()))
+    return None
 
 
 def is_a(entry: Entry, object_class: str) -> bool:

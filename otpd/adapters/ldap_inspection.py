@@ -19,6 +19,7 @@ from ldap3.core.results import RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers, check
 from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES, escape_rdn_value
+from otpd.adapters.ldap_watch import NotNotified, Session
 from otpd.clock import Clock, Deadline
 from otpd.directory import Token
 from otpd.errors import DirectoryError
@@ -28,6 +29,7 @@ from otpd.values import EntryId, TimeStep, UserName
 
 _REPLICATION_SECONDS: Final = 2.0
 _CLOCK_SECONDS: Final = 3.0  # the server's timestamps have whole seconds, and a code is good for at least 15
+_OPENLDAP: Final = b"OpenLDAProotDSE"
 _NAMES: Final = re.compile(r"NAME (?:'([^']+)'|\(([^)]*)\))")
 
 _SEE_SETTINGS: Final = "check [directory] in otpd.toml and the server; docs/directory.md says what otpd needs"
@@ -37,6 +39,11 @@ _LOAD_SCHEMA: Final = (
 )
 _ADD_TREE: Final = "ldapadd -f tree.ldif.example, with your own suffix; and check the access of otpd's account"
 _GIVE_ACCESS: Final = "ldapmodify -f openldap.ldif.example, or 389ds.ldif.example, with your own suffix"
+_NOTIFY: Final = (
+    "on the provider, ldapmodify -f syncprov.ldif.example, and openldap.ldif.example for the right to read contextCSN;"
+    " for the embedded directory, as root,"
+    " ldapmodify -Q -Y EXTERNAL -H ldapi://%2Frun%2Fotpd-directory%2Fldapi -f syncprov.ldif.example"
+)
 _SET_CLOCKS: Final = "timedatectl set-ntp true, on the host or the server, whichever is wrong"
 
 
@@ -68,6 +75,7 @@ class LdapInspector:
                 well = well and not finding.fault
                 yield finding
         if well:
+            yield from self._notifications(links[self._servers.provider], deadline)
             yield from self._try_out(links, deadline)
 
     def _look(self, uri: str, connections: Connections, deadline: Deadline) -> Iterator[Finding]:
@@ -82,6 +90,24 @@ class LdapInspector:
             yield Finding(uri, "schema", fault, _LOAD_SCHEMA if fault else "")
         except DirectoryError as error:
             yield Finding(uri, "answer", str(error), _SEE_SETTINGS)
+
+    def _notifications(self, connections: Connections, deadline: Deadline) -> Iterator[Finding]:
+        """Whether the provider, where it is OpenLDAP, notifies of changes; otpd knows of none of others."""
+        uri, fault = self._servers.provider, ""
+        try:
+            root = _read(connections, "", ("objectClass",), deadline) or {}
+            if _OPENLDAP not in root.get("objectClass", []):
+                return
+            session = Session(connections.open(uri, deadline), self._base_dn, self._clock)
+            try:
+                session.subscribe(deadline)
+            finally:
+                session.close()
+        except NotNotified as error:
+            fault = f"none, so each login reads before it writes: {error}"
+        except (DirectoryError, OSError) as error:
+            fault = str(error)
+        yield Finding(uri, "notifications", fault, _NOTIFY if fault else "")
 
     def _schema_fault(self, connections: Connections, root: Any, deadline: Deadline) -> str:  # noqa: ANN401 - ldap3's
         where = (root.get("subschemaSubentry") or [b"cn=subschema"])[0].decode()

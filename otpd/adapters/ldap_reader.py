@@ -31,7 +31,7 @@ class Reader(Protocol):
         ...
 
     def written(self, dn: str) -> None:
-        """The entry ``dn`` may be another than was read: it was written, perhaps, or a value was not as expected.
+        """The entry ``dn`` may be another than was read: it was written, or perhaps was, or is not as expected.
 
         A compare-and-set that succeeded is not told, except on the failure count: whoever goes by the old value once
         more loses, and is told then.

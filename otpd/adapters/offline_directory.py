@@ -113,6 +113,7 @@ class _Attempt(LdapDirectory):
             # What was used while the directory was away must be used there, too, before anything else is judged.
             with suppress(StoreError):  # the log has it, and logins on the servers go on
                 settle(self._servers, self._host.memory, name, deadline)
+            self._decider.written(self._user_dn(name))
             user = super().user(name, deadline)
         return self._without_refused(user) if user else None
 

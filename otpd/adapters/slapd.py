@@ -37,6 +37,7 @@ cn: module{{0}}
 olcModulePath: {modules}
 olcModuleLoad: back_mdb
 olcModuleLoad: otp
+olcModuleLoad: syncprov
 
 dn: cn=schema,cn=config
 objectClass: olcSchemaConfig
@@ -70,11 +71,18 @@ olcDbMode: 0600
 olcDbIndex: objectClass eq
 olcDbIndex: uid eq
 olcDbIndex: otpdId eq
+olcDbIndex: entryCSN eq
+olcDbIndex: entryUUID eq
 olcDbIndex: otpdSealedSeed subinitial
 olcDbIndex: otpdSealedDigest subinitial
 olcDbIndex: otpdSealedRecoveryCode subinitial
 olcLimits: dn.exact="gidNumber={gid}+uidNumber={uid},cn=peercred,cn=external,cn=auth" size=unlimited time=unlimited
 olcAccess: to * by dn.exact="gidNumber={gid}+uidNumber={uid},cn=peercred,cn=external,cn=auth" write by * none
+
+dn: olcOverlay={{0}}syncprov,olcDatabase={{1}}mdb,cn=config
+objectClass: olcOverlayConfig
+objectClass: olcSyncProvConfig
+olcOverlay: {{0}}syncprov
 """
 
 _TREE: Final = """\

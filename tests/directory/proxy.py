@@ -25,6 +25,7 @@ class Proxy:
     fault: Fault = ""
     seen: bytearray = field(default_factory=bytearray)
     accepted: int = 0
+    requests: int = 0
 
     @property
     def uri(self) -> str:
@@ -58,9 +59,15 @@ class Proxy:
         with suppress(OSError):
             while data := client.recv(65536):
                 self.seen += data
+                self.requests += not _is_search_of_nothing(data)
                 if self.fault != "swallow requests":
                     server.sendall(data)
             server.shutdown(socket.SHUT_RDWR)
+
+
+def _is_search_of_nothing(data: bytes) -> bool:
+    """Whether it is the question that asks for no attribute, which otpd proves by that a server is there."""
+    return data.endswith(b"\x30\x05\x04\x031.1")
 
 
 def _drip(client: socket.socket, data: bytes) -> None:

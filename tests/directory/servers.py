@@ -241,6 +241,7 @@ class Slapd(Server):
         self.start()
         self.grow()
         self.apply(sample("openldap"), config=True)
+        self.apply(sample("syncprov"), config=True)
 
 
 class DirectoryServer389(Server):

@@ -49,14 +49,16 @@ def app_password(user: str) -> str:
     return password
 
 
-def test_a_replica_hangs(world: World, host: Host, alice: tuple[str, Token], silent: None) -> None:
-    """The first app password waits for half of the time, those after it do not; codes never ask a replica."""
+@pytest.mark.parametrize("megabytes", [0, 64])
+def test_a_replica_hangs(world: World, host: Host, alice: tuple[str, Token], silent: None, megabytes: int) -> None:
+    """The first app password waits for half of the time, those after it do not; codes and the cache ask no replica."""
     user, token = alice
     password = app_password(user)
-    with restarted(host, servers([SILENT_URI, LDAPI], LDAPI)):
+    wait = 0 if megabytes else DEADLINE_SECONDS / 2
+    with restarted(host, servers([SILENT_URI, LDAPI], LDAPI) + f"[cache]\nmegabytes = {megabytes}\n"):
         for typed, service, least, most in (
             (token.code(), "anything", 0, 1),
-            (password, "imap", DEADLINE_SECONDS / 2, DEADLINE_SECONDS / 2 + 1),
+            (password, "imap", wait, wait + 1),
             (password, "imap", 0, 1),
         ):
             code, seconds = outcome(world, service, user, typed)
@@ -94,7 +96,7 @@ def test_directory_check(host: Host) -> None:
     reply = json.loads(run("otpctl", "directory", "check", "--json"))
     assert reply["well"]
     seen = run("otpctl", "directory", "check")
-    assert seen.count("  ok   ") == len(reply["findings"]) == 7
+    assert seen.count("  ok   ") == len(reply["findings"]) == 8
     assert "otpd-check" not in host.ldap("ldapsearch", "-LLL", "-b", "ou=otpd", "dn")
 
 

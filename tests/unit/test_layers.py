@@ -75,6 +75,7 @@ def test_one_importer_each() -> None:
             "otpd.adapters.ldap_bulk",
             "otpd.adapters.ldap_connections",
             "otpd.adapters.ldap_inspection",
+            "otpd.adapters.ldap_watch",
         },
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},
         "systemd": {"otpd.adapters.systemd"},
