@@ -29,6 +29,7 @@ from otpd.errors import ConfigError, OtpdError
 from otpd.factor import Parts
 from otpd.management import Management
 from otpd.management.verb import Context
+from otpd.otp import Windows
 from otpd.seal import KeyRing
 from otpd.service import BUSY_DIALOGUE, BUSY_MANAGEMENT, Service
 from otpd.ticket import Tickets
@@ -56,13 +57,22 @@ def compose(settings: Config, keys: KeyRing) -> Service:
         keys=keys,
         clock=clock,
         check_password=PasswordClient(Path(settings.password.socket)),
-        window_steps=settings.totp.window_steps,
+        windows=Windows(settings.totp.window_steps, settings.totp.drift_steps, settings.hotp.look_ahead),
+        host=process.host_name(),
     )
     tickets = Tickets(keys, process.boot_id(), clock)
     return Service(
         dialogue=Dialogue(policy, accounts, parts, tickets),
         management=Management(
-            Context(policy, accounts, parts, tickets, settings.totp.issuer, LdapInspector(servers, base_dn, clock))
+            Context(
+                policy,
+                accounts,
+                parts,
+                tickets,
+                settings.totp.issuer,
+                LdapInspector(servers, base_dn, clock),
+                settings.totp.parameters(),
+            )
         ),
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),
         clock=clock,

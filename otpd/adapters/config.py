@@ -15,6 +15,14 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from otpd.errors import ConfigError
+from otpd.otp import (
+    MAX_DIGITS,
+    MAX_PERIOD_SECONDS,
+    MIN_DIGITS,
+    MIN_PERIOD_SECONDS,
+    Algorithm,
+    OtpParameters,
+)
 from otpd.policy import PROOFS, Policy, ProofName, ServicePolicy, Unenrolled
 from otpd.values import ServiceName
 
@@ -128,10 +136,25 @@ class PasswordTable:
 
 @attrs.frozen
 class TotpTable:
-    """``[totp]``: how codes are enrolled and judged."""
+    """``[totp]``: how codes of authenticator apps are enrolled and judged."""
 
     window_steps: Annotated[int, _between(0, 10)] = 1
+    drift_steps: Annotated[int, _between(0, 20)] = 3
+    algorithm: Annotated[Algorithm, _one_of(get_args(Algorithm))] = "sha1"
+    digits: Annotated[int, _between(MIN_DIGITS, MAX_DIGITS)] = 6
+    period_seconds: Annotated[int, _between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)] = 30
     issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", "a string of 1 to 64 characters without a colon")] = "otpd"
+
+    def parameters(self) -> OtpParameters:
+        """What tokens are enrolled with unless something else is chosen."""
+        return OtpParameters(self.digits, self.algorithm, self.period_seconds)
+
+
+@attrs.frozen
+class HotpTable:
+    """``[hotp]``: how codes of hardware keys are judged."""
+
+    look_ahead: Annotated[int, _between(0, 100)] = 10
 
 
 @attrs.frozen
@@ -166,6 +189,7 @@ class Config:
     keys: KeysTable = KeysTable()
     password: PasswordTable = PasswordTable()
     totp: TotpTable = TotpTable()
+    hotp: HotpTable = HotpTable()
     daemon: DaemonTable = DaemonTable()
     service: dict[str, ServiceTable] = attrs.Factory(dict)
 
