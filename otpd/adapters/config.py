@@ -15,6 +15,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from otpd.errors import ConfigError
+from otpd.factors import proofs
 from otpd.otp import (
     MAX_DIGITS,
     MAX_PERIOD_SECONDS,
@@ -23,7 +24,7 @@ from otpd.otp import (
     Algorithm,
     OtpParameters,
 )
-from otpd.policy import PROOFS, Policy, ProofName, ServicePolicy, Unenrolled
+from otpd.policy import CODE, Policy, ProofName, ServicePolicy, Unenrolled
 from otpd.values import ServiceName
 
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
@@ -60,9 +61,10 @@ def _one_of(words: tuple[str, ...]) -> Check:
 
 
 def _proofs(value: object) -> tuple[ProofName, ...]:
+    words = proofs()
     if not isinstance(value, list) or not value:
-        raise ValueError(f"expected a list of {_words(PROOFS)}, got {_shown(value)}")
-    return tuple(_one_of(PROOFS)(item) for item in value)
+        raise ValueError(f"expected a list of {_words(words)}, got {_shown(value)}")
+    return tuple(_one_of(words)(item) for item in value)
 
 
 def _list_of(check: Check) -> Check:
@@ -170,13 +172,13 @@ class DaemonTable:
 class ServiceTable:
     """``[service.NAME]``: the rules of one PAM service; ``[service.default]`` those of all others."""
 
-    accept: Annotated[tuple[ProofName, ...], _proofs] = ("code",)
+    accept: Annotated[tuple[ProofName, ...], _proofs] = (CODE,)
     unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
     tries: Annotated[int, _between(1, 5)] = 3
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would let everybody in."""
-        if self.unenrolled == "allow" and self.accept != ("code",):
+        if self.unenrolled == "allow" and self.accept != (CODE,):
             raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from otpd import moving_factor, otp
+from otpd import moving_factor, otp, policy
 from otpd.directory import Token, Use, User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
@@ -27,7 +27,7 @@ Search = Callable[[Token, Secret], Iterable[TimeStep]]
 class Code:
     """The codes of authenticator apps and hardware keys."""
 
-    proof: ProofName = "code"
+    proof: ProofName = policy.CODE
     prompt: str = "Verification code: "
 
     def claims(self, typed: bytes) -> bool:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Final
 
+from otpd import policy
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.factors.code import CODE
 from otpd.otp import DEFAULT_PARAMETERS
@@ -17,7 +18,7 @@ _FORM: Final = re.compile(rb".+[0-9]{6}", re.DOTALL)
 class PasswordAndCode:
     """The factor ``password+code``: as many digits at the end as the user's tokens give are the code."""
 
-    proof: ProofName = "password+code"
+    proof: ProofName = policy.PASSWORD_AND_CODE
     prompt: str = "Password and verification code: "
 
     def claims(self, typed: bytes) -> bool:

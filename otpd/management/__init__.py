@@ -15,6 +15,7 @@ from otpd.factors import judge
 from otpd.identity import Peer
 from otpd.management import app_passwords, enrolment, inspection, keys, recovery_codes, tokens, users
 from otpd.management.verb import SERVICE, Call, Context, Field, Refused, Verb, refusal_text
+from otpd.policy import CODE
 from otpd.secret import Secret
 from otpd.values import UserName
 
@@ -126,7 +127,7 @@ class Management:
             outcome = Outcome(Reason.ACCEPTED if right else Reason.WRONG_PASSWORD)
         else:
             attempt = Attempt(call.user, SERVICE, proof, call.deadline, at_shell=True)
-            outcome = judge(("code",), attempt, self.context.parts)
+            outcome = judge((CODE,), attempt, self.context.parts)
         audit.record("proof", user=call.user, service=SERVICE, reason=outcome.reason, detail=outcome.detail)
         return None if outcome.accepted else Refused("proof-refused", refusal_text(outcome, f"Wrong {kind}."))
 
