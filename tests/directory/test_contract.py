@@ -316,32 +316,6 @@ class TestAppPasswords:
         assert (user.name, found) == (name, app_password(2))
         assert directory.app_password(name, EntryId("app00003"), soon())[1] is None
 
-    def test_a_counter_is_spent_like_a_step(self, directory: Directory, name: UserName) -> None:
-        counting = token(parameters=OtpParameters(6, "sha1", None), last_step=TimeStep(0))
-        assert directory.add_token(name, counting, soon())
-        assert directory.spend_step(name, counting, TimeStep(8), soon(), Use(1_700_000_040.0, "web1", SSHD))
-        assert not directory.spend_step(name, counting, TimeStep(9), soon())
-        found = directory.user(name, soon())
-        assert found
-        assert found.tokens == (replace(counting, last_step=8, last_use=Use(1_700_000_040.0, "web1", SSHD)),)
-        assert directory.remove_token(name, counting.id, soon())
-
-    def test_a_use_is_noted_with_what_it_spends(self, directory: Directory, name: UserName) -> None:
-        first, second = (Use(1_700_000_099.0 + n, "web1", SSHD, drift) for n, drift in ((0, -3), (60, 0)))
-        directory.add_token(name, token(), soon())
-        assert directory.spend_step(name, token(), TimeStep(8), soon(), first)
-        noted = replace(token(), last_step=8, last_use=replace(first, at=1_700_000_040.0))
-        assert not directory.spend_step(name, token(), TimeStep(9), soon(), second), "all of the Modify or nothing"
-        found = directory.user(name, soon())
-        assert found
-        assert (found.tokens, found.tokens[0].drift) == ((noted,), -3)
-        assert directory.spend_step(name, noted, TimeStep(9), soon())
-        noted = replace(noted, last_step=9)
-        assert directory.spend_step(name, noted, TimeStep(10), soon(), second)
-        found = directory.user(name, soon())
-        assert found
-        assert found.tokens[0].last_use == replace(second, at=1_700_000_100.0)
-
     def test_an_id_is_taken_once(self, directory: Directory, name: UserName) -> None:
         assert directory.add_app_password(name, app_password(), soon())
         assert not directory.add_app_password(name, app_password(label="other"), soon())
