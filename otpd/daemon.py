@@ -38,6 +38,7 @@ from otpd.errors import ConfigError, OtpdError, StoreError
 from otpd.factor import Parts
 from otpd.management import Management
 from otpd.management.verb import Context
+from otpd.otp import Windows
 from otpd.seal import KeyRing
 from otpd.service import BUSY_DIALOGUE, BUSY_MANAGEMENT, Service
 from otpd.ticket import Tickets
@@ -65,7 +66,8 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
         keys=keys,
         clock=clock,
         check_password=PasswordClient(Path(settings.password.socket)),
-        window_steps=settings.totp.window_steps,
+        windows=Windows(settings.totp.window_steps, settings.totp.drift_steps, settings.hotp.look_ahead),
+        host=process.host_name(),
     )
     logins = replace(parts, directory=_login_directory(settings, keys, servers)) if "auth" in which else parts
     rule, path = settings.offline.rule(), Path(settings.offline.file)
@@ -80,6 +82,7 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
                 tickets,
                 settings.totp.issuer,
                 LdapInspector(servers, base_dn, clock),
+                settings.totp.parameters(),
                 MemoryView(rule, path, keys, clock) if rule.hours else None,
             )
         ),

@@ -13,26 +13,49 @@ from typing import Literal, Protocol
 
 from otpd.clock import Deadline
 from otpd.offline import OfflineProof
-from otpd.otp import TotpParameters
+from otpd.otp import OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
-Kind = Literal["token", "app password", "recovery code"]
+Kind = Literal["token", "HOTP token", "app password", "recovery code"]
 """What a sealed value belongs to."""
 
 
 @dataclass(frozen=True)
+class Use:
+    """A use of a token, as it is noted with what it spent.
+
+    ``at`` is in seconds since the Unix epoch, and kept in whole minutes. ``drift`` is how many time steps the device's
+    clock was ahead; it is 0 for HOTP.
+    """
+
+    at: float
+    host: str
+    service: ServiceName
+    drift: int = 0
+
+
+@dataclass(frozen=True)
 class Token:
-    """A TOTP token; ``last_step`` is the last time step that was spent, ``created`` seconds since the Unix epoch."""
+    """A device that gives codes.
+
+    ``last_step`` is the last time step, or counter, that was spent; ``created`` is in seconds since the Unix epoch.
+    """
 
     id: EntryId
     label: str
     state: State
-    parameters: TotpParameters
+    parameters: OtpParameters
     last_step: TimeStep
     created: float
     sealed_seed: bytes = field(repr=False)
+    last_use: Use | None = None
+
+    @property
+    def drift(self) -> int:
+        """How many time steps the device's clock was ahead when it was last used."""
+        return self.last_use.drift if self.last_use else 0
 
 
 @dataclass(frozen=True)
@@ -132,8 +155,10 @@ class Directory(Protocol):
         """Add a token below the user's entry; False when there is one of that id."""
         ...
 
-    def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
-        """Move the token's last time step from ``token.last_step`` to ``step`` if the token is still active."""
+    def spend_step(
+        self, name: UserName, token: Token, step: TimeStep, deadline: Deadline, use: Use | None = None
+    ) -> bool:
+        """Move the token's last step from ``token.last_step`` to ``step`` if the token is active. Note ``use``."""
         ...
 
     def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:

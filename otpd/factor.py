@@ -11,6 +11,7 @@ from typing import Protocol
 from otpd.clock import Clock, Deadline
 from otpd.directory import Directory
 from otpd.offline import OfflineProof
+from otpd.otp import Windows
 from otpd.policy import ProofName
 from otpd.seal import KeyRing
 from otpd.secret import Secret
@@ -40,8 +41,9 @@ class Reason(StrEnum):
 class Outcome:
     """What a factor found.
 
-    ``authtok`` is the password part of an answer that was accepted, ``detail`` is for the log, and ``info`` is told to
-    the person once the proof was accepted. ``offline`` says that it was judged by what this host remembers.
+    ``authtok`` is the password part of an answer that was accepted, and ``detail`` is for the log. ``info`` is told to
+    the person: after a proof that was accepted anywhere, after one that was refused at the shell alone. ``offline``
+    says that it was judged by what this host remembers.
     """
 
     reason: Reason
@@ -58,12 +60,16 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something that somebody typed to prove that they are ``user``."""
+    """Something that somebody typed to prove that they are ``user``.
+
+    ``at_shell`` says that the kernel vouches for them already, since they ask as the user's own uid.
+    """
 
     user: UserName
     service: ServiceName
     typed: Secret
     deadline: Deadline
+    at_shell: bool = False
 
 
 class PasswordCheck(Protocol):
@@ -76,13 +82,14 @@ class PasswordCheck(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What factors work with; ``window_steps`` is RFC 6238's look-behind and look-ahead window."""
+    """What factors work with; ``host`` is this host's name, for the record of where a token was used."""
 
     directory: Directory
     keys: KeyRing
     clock: Clock
     check_password: PasswordCheck
-    window_steps: int
+    windows: Windows
+    host: str
 
 
 class Factor(Protocol):

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NewType
 
 from otpd.values import ServiceName
 
-ProofName = Literal["code", "password+code", "app-password"]
+ProofName = NewType("ProofName", str)
+"""A word of a service's ``accept``; each factor of ``otpd/factors/`` has one."""
+
 Unenrolled = Literal["refuse", "allow"]
 
-PROOFS: Final[tuple[ProofName, ...]] = ("code", "password+code", "app-password")
+CODE: Final = ProofName("code")
+PASSWORD_AND_CODE: Final = ProofName("password+code")
+APP_PASSWORD: Final = ProofName("app-password")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class ServicePolicy:
     decides. ``tries`` is how many answers one dialogue takes.
     """
 
-    accept: tuple[ProofName, ...] = ("code",)
+    accept: tuple[ProofName, ...] = (CODE,)
     unenrolled: Unenrolled = "refuse"
     tries: int = 3
 

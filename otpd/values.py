@@ -12,4 +12,4 @@ EntryId = NewType("EntryId", str)
 """The name of an entry below a user's: a UUID for a token, the lookup id for an app password."""
 
 TimeStep = NewType("TimeStep", int)
-"""RFC 6238's T: periods since T0 = the Unix epoch."""
+"""RFC 4226's moving factor: for TOTP, RFC 6238's T, periods since T0 = the Unix epoch; for HOTP, the counter C."""

@@ -15,8 +15,17 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from otpd.errors import ConfigError
+from otpd.factors import proofs
 from otpd.offline import OFFLINE_PROOFS, OfflineProof, OfflineRule
-from otpd.policy import PROOFS, Policy, ProofName, ServicePolicy, Unenrolled
+from otpd.otp import (
+    MAX_DIGITS,
+    MAX_PERIOD_SECONDS,
+    MIN_DIGITS,
+    MIN_PERIOD_SECONDS,
+    Algorithm,
+    OtpParameters,
+)
+from otpd.policy import CODE, Policy, ProofName, ServicePolicy, Unenrolled
 from otpd.values import ServiceName
 
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
@@ -53,9 +62,10 @@ def _one_of(words: tuple[str, ...]) -> Check:
 
 
 def _proofs(value: object) -> tuple[ProofName, ...]:
+    words = proofs()
     if not isinstance(value, list) or not value:
-        raise ValueError(f"expected a list of {_words(PROOFS)}, got {_shown(value)}")
-    return tuple(_one_of(PROOFS)(item) for item in value)
+        raise ValueError(f"expected a list of {_words(words)}, got {_shown(value)}")
+    return tuple(_one_of(words)(item) for item in value)
 
 
 def _offline_proofs(value: object) -> tuple[OfflineProof, ...]:
@@ -142,10 +152,25 @@ class PasswordTable:
 
 @attrs.frozen
 class TotpTable:
-    """``[totp]``: how codes are enrolled and judged."""
+    """``[totp]``: how codes of authenticator apps are enrolled and judged."""
 
     window_steps: Annotated[int, _between(0, 10)] = 1
+    drift_steps: Annotated[int, _between(0, 20)] = 3
+    algorithm: Annotated[Algorithm, _one_of(get_args(Algorithm))] = "sha1"
+    digits: Annotated[int, _between(MIN_DIGITS, MAX_DIGITS)] = 6
+    period_seconds: Annotated[int, _between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)] = 30
     issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", "a string of 1 to 64 characters without a colon")] = "otpd"
+
+    def parameters(self) -> OtpParameters:
+        """What tokens are enrolled with unless something else is chosen."""
+        return OtpParameters(self.digits, self.algorithm, self.period_seconds)
+
+
+@attrs.frozen
+class HotpTable:
+    """``[hotp]``: how codes of hardware keys are judged."""
+
+    look_ahead: Annotated[int, _between(0, 100)] = 10
 
 
 @attrs.frozen
@@ -175,13 +200,13 @@ class OfflineTable:
 class ServiceTable:
     """``[service.NAME]``: the rules of one PAM service; ``[service.default]`` those of all others."""
 
-    accept: Annotated[tuple[ProofName, ...], _proofs] = ("code",)
+    accept: Annotated[tuple[ProofName, ...], _proofs] = (CODE,)
     unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
     tries: Annotated[int, _between(1, 5)] = 3
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would let everybody in."""
-        if self.unenrolled == "allow" and self.accept != ("code",):
+        if self.unenrolled == "allow" and self.accept != (CODE,):
             raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
 
 
@@ -195,6 +220,7 @@ class Config:
     keys: KeysTable = KeysTable()
     password: PasswordTable = PasswordTable()
     totp: TotpTable = TotpTable()
+    hotp: HotpTable = HotpTable()
     daemon: DaemonTable = DaemonTable()
     offline: OfflineTable = OfflineTable()
     service: dict[str, ServiceTable] = attrs.Factory(dict)

@@ -24,7 +24,7 @@ from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Operation, Role, check
 from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
-from otpd.directory import AppPasswordRecord, Directory, SealedValue, SealedValues, State, Token, User
+from otpd.directory import AppPasswordRecord, Directory, SealedValue, SealedValues, State, Token, Use, User
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
@@ -58,12 +58,11 @@ class LdapDirectory:
 
     def user(self, name: UserName, deadline: Deadline) -> User | None:  # noqa: D102
         # Not from any server: one that lags behind would not know of failures, so guesses would cost nothing.
-        which = "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))"
-        found = self._read(name, which, "write", deadline)
+        found = self._read(name, entries.OF_CODES, "write", deadline)
         users = [entry for entry in found.values() if entries.is_a(entry, "otpdUser")]
         if not users:
             return None
-        tokens = [entries.to_token(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdToken")]
+        tokens = [entries.to_token(dn, entry) for dn, entry in found.items() if entries.is_token(entry)]
         recovery = [
             entries.to_recovery_codes(dn, entry) for dn, entry in found.items() if entries.is_a(entry, _RECOVERY)
         ]
@@ -102,19 +101,23 @@ class LdapDirectory:
     def add_token(self, name: UserName, token: Token, deadline: Deadline) -> bool:  # noqa: D102
         return self._add(self._child_dn(name, token.id), entries.from_token(token), deadline)
 
-    def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:  # noqa: D102
+    def spend_step(  # noqa: D102
+        self, name: UserName, token: Token, step: TimeStep, deadline: Deadline, use: Use | None = None
+    ) -> bool:
         if step <= token.last_step:
             return False
+        noted = entries.from_use(token, use) if use else {}
         # Deleting and adding "active" changes nothing and fails where the token was disabled meanwhile.
         changes: Changes = {
-            "oathTOTPLastTimeStep": _from_to(token.last_step, step),
+            entries.MOVING_FACTORS[entries.token_class(token.parameters)]: _from_to(token.last_step, step),
             "otpdState": _from_to("active", "active"),
+            **{attribute: [(ldap3.MODIFY_REPLACE, [value])] for attribute, value in noted.items()},
         }
         return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
 
     def raise_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
-        """Move the token's last time step from ``token.last_step`` to ``step``, whatever its state."""
-        changes = {"oathTOTPLastTimeStep": _from_to(token.last_step, step)}
+        """Move the token's moving factor from ``token.last_step`` to ``step``, whatever its state."""
+        changes = {entries.MOVING_FACTORS[entries.token_class(token.parameters)]: _from_to(token.last_step, step)}
         return self._compare_and_set(self._child_dn(name, token.id), changes, deadline)
 
     def ping(self, role: Role, deadline: Deadline) -> None:
@@ -155,7 +158,7 @@ class LdapDirectory:
         return self._compare_and_set(self._child_dn(name, token_id), changes, deadline)
 
     def remove_token(self, name: UserName, token_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
-        return self._remove(name, "otpdToken", token_id, deadline)
+        return self._remove(name, tuple(entries.MOVING_FACTORS), token_id, deadline)
 
     def set_recovery_codes(  # noqa: D102
         self, name: UserName, sealed: Sequence[bytes], created: float, deadline: Deadline
@@ -177,11 +180,12 @@ class LdapDirectory:
         return self._add(self._child_dn(name, record.id), entries.from_app_password(record), deadline)
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
-        return self._remove(name, "otpdAppPassword", app_id, deadline)
+        return self._remove(name, ("otpdAppPassword",), app_id, deadline)
 
-    def _remove(self, name: UserName, object_class: str, entry_id: EntryId, deadline: Deadline) -> bool:
+    def _remove(self, name: UserName, classes: tuple[str, ...], entry_id: EntryId, deadline: Deadline) -> bool:
         # It is searched for first: the id of something else must not remove that.
-        which = f"(&(objectClass={object_class})(otpdId={escape_filter_chars(entry_id)}))"
+        kinds = "".join(f"(objectClass={one})" for one in classes)
+        which = f"(&(|{kinds})(otpdId={escape_filter_chars(entry_id)}))"
         found = self._search(self._user_dn(name), ldap3.LEVEL, which, deadline, "write")
         return any(self._delete(dn, deadline) for dn, _ in found)
 

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
-from otpd.directory import AppPasswordRecord, Kind, SealedValue, State, Token, User
+from otpd.directory import AppPasswordRecord, Kind, SealedValue, State, Token, Use, User
 from otpd.errors import EntryError
-from otpd.otp import TotpParameters
+from otpd.otp import MAX_DIGITS, MAX_PERIOD_SECONDS, MIN_DIGITS, MIN_PERIOD_SECONDS, OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 T = TypeVar("T")
@@ -27,6 +27,8 @@ ATTRIBUTES: Final = (
     "oathHMACAlgorithm",
     "oathTOTPTimeStepPeriod",
     "oathTOTPLastTimeStep",
+    "oathTOTPTimeStepDrift",
+    "oathHOTPCounter",
     "otpdId",
     "otpdState",
     "otpdLabel",
@@ -35,6 +37,9 @@ ATTRIBUTES: Final = (
     "otpdService",
     "otpdCreated",
     "otpdSealedRecoveryCode",
+    "otpdLastUsed",
+    "otpdLastHost",
+    "otpdLastService",
 )
 
 # RFC 4530; a server may have none.
@@ -43,7 +48,15 @@ UUID: Final = "entryUUID"
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
-OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdAppPassword", "otpdRecoveryCodes")
+OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdHotpToken", "otpdAppPassword", "otpdRecoveryCodes")
+
+# The classes of tokens, with the attribute that holds the last step that was spent.
+MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep", "otpdHotpToken": "oathHOTPCounter"}
+
+# What a user's codes are judged by, as a filter.
+OF_CODES: Final = (
+    f"(|{''.join(f'(objectClass={name})' for name in ('otpdUser', *MOVING_FACTORS, 'otpdRecoveryCodes'))})"
+)
 
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
@@ -59,6 +72,7 @@ _TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and who
 # What is sealed, by the class of the entry that it stands in.
 SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdToken": ("token", "otpdSealedSeed"),
+    "otpdHotpToken": ("HOTP token", "otpdSealedSeed"),
     "otpdAppPassword": ("app password", "otpdSealedDigest"),
     "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
 }
@@ -156,37 +170,75 @@ def from_user(name: UserName) -> dict[str, Any]:
     return {"objectClass": ["otpdUser"], "uid": name, "oathFailureCount": 0}
 
 
+def is_token(entry: Entry) -> bool:
+    """Whether the entry is of one of the classes of tokens."""
+    return any(is_a(entry, name) for name in MOVING_FACTORS)
+
+
+def token_class(parameters: OtpParameters) -> str:
+    """The class of a token's entry."""
+    return "otpdHotpToken" if parameters.kind == "hotp" else "otpdToken"
+
+
 def to_token(dn: str, entry: Entry) -> Token:
     """The record of a token's entry."""
+    counts = is_a(entry, "otpdHotpToken")
+    parameters = OtpParameters(
+        digits=_one(dn, entry, "oathOTPLength", _digits),
+        algorithm=_one(dn, entry, "oathHMACAlgorithm", lambda value: _HMAC_NAMES[value.decode()]),
+        period_seconds=None if counts else _one(dn, entry, "oathTOTPTimeStepPeriod", _period),
+    )
     return Token(
         id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
         label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
         state=_one(dn, entry, "otpdState", _state),
-        parameters=TotpParameters(
-            digits=_one(dn, entry, "oathOTPLength", _digits),
-            algorithm=_one(dn, entry, "oathHMACAlgorithm", lambda value: _HMAC_NAMES[value.decode()]),
-            period_seconds=_one(dn, entry, "oathTOTPTimeStepPeriod", _period),
-        ),
-        last_step=TimeStep(_one(dn, entry, "oathTOTPLastTimeStep", _natural)),
+        parameters=parameters,
+        last_step=TimeStep(_one(dn, entry, MOVING_FACTORS[token_class(parameters)], _natural)),
         created=_one(dn, entry, "otpdCreated", _time),
         sealed_seed=_one(dn, entry, "otpdSealedSeed", bytes),
+        last_use=_to_use(dn, entry),
     )
 
 
 def from_token(token: Token) -> dict[str, Any]:
     """The attributes of a new token's entry."""
+    kind, period = token_class(token.parameters), token.parameters.period_seconds
     return {
-        "objectClass": ["otpdToken"],
+        "objectClass": [kind],
         "otpdId": token.id,
         "otpdState": token.state,
         "otpdSealedSeed": token.sealed_seed,
         "otpdCreated": from_time(token.created),
         "oathOTPLength": token.parameters.digits,
         "oathHMACAlgorithm": _HMAC_OIDS[token.parameters.algorithm],
-        "oathTOTPTimeStepPeriod": token.parameters.period_seconds,
-        "oathTOTPLastTimeStep": token.last_step,
+        MOVING_FACTORS[kind]: token.last_step,
+        **({} if period is None else {"oathTOTPTimeStepPeriod": period}),
         **({"otpdLabel": token.label} if token.label else {}),
+        **(from_use(token, token.last_use) if token.last_use else {}),
     }
+
+
+def _to_use(dn: str, entry: Entry) -> Use | None:
+    at = _optional(dn, entry, "otpdLastUsed", _time)
+    if at is None:
+        return None
+    return Use(
+        at=at,
+        host=_optional(dn, entry, "otpdLastHost", bytes.decode) or "",
+        service=ServiceName(_optional(dn, entry, "otpdLastService", bytes.decode) or ""),
+        drift=_optional(dn, entry, "oathTOTPTimeStepDrift", _drift) or 0,
+    )
+
+
+def from_use(token: Token, use: Use) -> dict[str, Any]:
+    """The attributes that note a use of ``token``; those that are empty are left out."""
+    given: dict[str, Any] = {
+        "otpdLastUsed": from_time(use.at - use.at % 60),
+        "otpdLastHost": use.host,
+        "otpdLastService": use.service,
+        "oathTOTPTimeStepDrift": use.drift if token.parameters.kind == "totp" else "",
+    }
+    return {name: value for name, value in given.items() if value != ""}
 
 
 def to_app_password(dn: str, entry: Entry) -> AppPasswordRecord:
@@ -274,11 +326,15 @@ def _natural(value: bytes) -> int:
 
 
 def _digits(value: bytes) -> int:
-    return _within(value, 6, 8)
+    return _within(value, MIN_DIGITS, MAX_DIGITS)
 
 
 def _period(value: bytes) -> int:
-    return _within(value, 15, 120)
+    return _within(value, MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)
+
+
+def _drift(value: bytes) -> int:
+    return _within(value, -(2**31), 2**31)
 
 
 def _within(value: bytes, least: int, most: int) -> int:

@@ -12,18 +12,19 @@ from typing import Any, Final
 
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Operation, Role
+from otpd.adapters.ldap_entries import OF_CODES
 from otpd.adapters.ldap_reader import Ask, Entries, Reader
 from otpd.adapters.offline_host import PROOFS, Host
 from otpd.adapters.offline_keeper import settle
 from otpd.adapters.offline_memory import Remembered, Spent
 from otpd.clock import Deadline
-from otpd.directory import Directory, Token, User
+from otpd.directory import Directory, Token, Use, User
 from otpd.errors import DirectoryUnavailable, StoreError
 from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
 
 _ALL: Final[Mapping[OfflineProof, str]] = {
-    "code": "(|(objectClass=otpdUser)(objectClass=otpdToken)(objectClass=otpdRecoveryCodes))",
+    "code": OF_CODES,
     "app-password": "(|(objectClass=otpdUser)(objectClass=otpdAppPassword))",
 }
 
@@ -117,7 +118,9 @@ class _Attempt(LdapDirectory):
             user = super().user(name, deadline)
         return self._without_refused(user) if user else None
 
-    def spend_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
+    def spend_step(
+        self, name: UserName, token: Token, step: TimeStep, deadline: Deadline, use: Use | None = None
+    ) -> bool:
         if step <= token.last_step:
             return False
         # Whoever lost to an earlier step of another host tries again, and has claimed this one before.
@@ -126,7 +129,7 @@ class _Attempt(LdapDirectory):
                 self._refused[token.id] = step
                 return False
             self._claimed.add((token.id, step))
-        return self.offline or super().spend_step(name, token, step, deadline)
+        return self.offline or super().spend_step(name, token, step, deadline, use)
 
     def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:
         if not self.offline:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import pwd
 import resource
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,11 @@ def limit_memory(limit_bytes: int) -> None:
     libzmq holds any number of frames until a message's last one arrives, so a local user could fill the memory.
     """
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def host_name() -> str:
+    """What this host calls itself."""
+    return socket.gethostname()
 
 
 def boot_id() -> str:

@@ -11,12 +11,13 @@ from otpd.adapters.config import Config
 from otpd.adapters.zmq_client import ControlClient, Unreachable
 from otpd.cli.session import daemon_uid
 from otpd.errors import ConfigError
+from otpd.policy import APP_PASSWORD
 
 
 def services(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """The PAM services that otpd.toml names and that accept app passwords."""
     settings = _settings(context)
-    names = settings.policy().named("app-password") if settings else []
+    names = settings.policy().named(APP_PASSWORD) if settings else []
     return [CompletionItem(name) for name in names if name.startswith(begun)]
 
 

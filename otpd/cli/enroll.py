@@ -2,46 +2,81 @@
 
 import json
 import sys
+from typing import Any, Final
 
 import click
 
-from otpd import qr, symbols
+from otpd import otp, qr, symbols
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
+
+_ACTIVATED: Final = "Activated. From now on, logins that ask for a code ask for this one. This code is used up."
 
 
 @click.command()
 @user_option
 @click.option("--label", default="", help="What you call the device, for example: phone.")
+@click.option("--hotp", is_flag=True, help="A device that counts its codes (HOTP), as most hardware keys do.")
+@click.option("--import", "imported", is_flag=True, help="Ask for the seed that came with the device, and make none.")
+@click.option("--algorithm", type=click.Choice(list(otp.ALGORITHMS)), help="For devices that know it. [default: sha1]")
+@click.option("--digits", type=click.IntRange(otp.MIN_DIGITS, otp.MAX_DIGITS), help="Of a code; as above. [default: 6]")
+@click.option(
+    "--period",
+    type=click.IntRange(otp.MIN_PERIOD_SECONDS, otp.MAX_PERIOD_SECONDS),
+    help="How many seconds a code is shown for; as above. [default: 30]",
+)
 @show_secret_option
 @json_option
 @pass_session
-def enroll(session: Session, user: str | None, label: str, show_secret: bool) -> None:  # noqa: FBT001 - click's call
-    """Set up an authenticator app: show a QR code, then activate it with a code.
+def enroll(
+    session: Session,
+    /,
+    user: str | None,
+    imported: bool,  # noqa: FBT001 - click's call
+    show_secret: bool,  # noqa: FBT001
+    hotp: bool,  # noqa: FBT001
+    **chosen: str | int | None,
+) -> None:
+    """Set up a device that gives codes: show a QR code, then activate it with a code.
 
     Nothing changes until a right code is given. You prove that it is you first: with a current code, or with your
     account password when you have none yet.
+
+    What every authenticator app understands is the default. Many take a QR code that says something else, and give
+    wrong codes; otpd.toml may have other defaults.
 
     \b
     Example:
       otpctl enroll --label phone
       otpctl enroll --user alice       (root, with alice beside you)
+      otpctl enroll --algorithm sha256 --digits 8 --period 60
+      otpctl enroll --hotp --import    (a hardware key, whose maker gave you its seed)
     """
-    may_show_secret(session, show_secret)
-    begun = session.call("enrol-begin", user=user, label=label or None)
+    if not imported:
+        may_show_secret(session, show_secret)
+    fields = {name: str(value) for name, value in chosen.items() if value}
+    kind = "hotp" if hotp else None
+    seed = session.ask("Seed of the device, in base32, or in hex with hex: before it: ") if imported else None
+    begun = session.call("enrol-begin", user=user, kind=kind, seed=seed, **fields)
     if session.as_json:
-        shown = {name: begun[name] for name in ("user", "secret", "uri")}
+        shown = {name: begun[name] for name in ("user", "kind", "secret", "uri") if name in begun}
         click.echo(json.dumps(shown, ensure_ascii=False))
-    else:
+    elif not imported:
         secret = symbols.in_groups(begun["secret"], 4, " ")
         click.echo(qr.to_text(begun["uri"], colours=sys.stdout.isatty()))
         click.echo(f"\nScan this with your authenticator app, or type the secret: {secret}\n")
     sys.stdout.flush()
+    session.show(_confirm(session, user, begun["ticket"]), _ACTIVATED)
+
+
+def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
+    """Ask until a code is right; two in a row are right for a key that was used a lot before."""
+    before: str | None = None
     while True:
         code = session.ask("Code that the app shows now: ")
-        done, reply = session.try_call("enrol-confirm", user=user, ticket=begun["ticket"], code=code)
+        done, reply = session.try_call("enrol-confirm", user=user, ticket=ticket, code=code, before=before)
         if done:
-            break
+            return reply
         if reply.get("reason") != "wrong-code" or not session.interactive:
             session.refuse(reply)
         click.echo(reply["message"], err=True)
-    session.show(reply, "Activated. From now on, logins that ask for a code ask for this one. This code is used up.")
+        before = code

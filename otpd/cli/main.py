@@ -38,6 +38,7 @@ for command in (
     enroll.enroll,
     users.status,
     token.token,
+    token.resync,
     recovery_codes.recovery_codes,
     app_password.app_password,
     users.disable,

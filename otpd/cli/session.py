@@ -19,6 +19,7 @@ from otpd.adapters.zmq_client import ControlClient, Unreachable
 from otpd.errors import ConfigError
 
 _TRIES: Final = 3
+_PIPE_WIDTH: Final = 240
 DAEMON_USER: Final = "otpd"
 SocketName = Literal["auth", "control"]
 
@@ -54,7 +55,7 @@ class Session:
     @property
     def console(self) -> Console:
         """Where people read."""
-        return Console(highlight=False, soft_wrap=True)
+        return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
     @property
     def interactive(self) -> bool:

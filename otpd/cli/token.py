@@ -1,12 +1,14 @@
 """``otpctl token``."""
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from otpd.cli import completion
 from otpd.cli.session import Session, json_option, pass_session, user_option
-from otpd.cli.users import date
+from otpd.cli.users import date, last_used
+
+_ID_WIDTH = 36  # a UUID, to be copied as a whole
 
 
 @click.group()
@@ -25,9 +27,18 @@ def listing(session: Session, user: str | None) -> None:
     if session.as_json or not reply["tokens"]:
         session.show(shown, "No devices. Set one up: otpctl enroll")
         return
-    table = Table("ID", "LABEL", "STATE", "SINCE", box=None, pad_edge=False)
+    table = Table(
+        Column("ID", no_wrap=True, min_width=_ID_WIDTH),
+        "LABEL",
+        "STATE",
+        "SINCE",
+        "LAST USED",
+        box=None,
+        pad_edge=False,
+    )
     for one in reply["tokens"]:
-        table.add_row(*map(Text, (one["id"], one["label"], one["state"], date(one["created"]))))
+        cells = (one["id"], one["label"], one["state"], date(one["created"]), last_used(one))
+        table.add_row(*map(Text, cells))  # Text, since a label may look like rich's markup
     session.console.print(table)
 
 
@@ -89,3 +100,24 @@ def remove(session: Session, user: str | None, id: str) -> None:  # noqa: A002
     """
     reply = session.call("token-remove", user=user, id=id)
     session.show(reply, "Removed: its codes are refused for good.")
+
+
+@click.command()
+@user_option
+@json_option
+@pass_session
+def resync(session: Session, user: str | None) -> None:
+    """Bring a device whose clock or counter is off together with otpd again.
+
+    It takes two codes in a row, of a clock that is an hour off at most, or of a counter that is 1000 codes ahead at
+    most. Both are used up. A wrong pair counts as a wrong code.
+
+    \b
+    Example:
+      otpctl resync
+    """
+    code = session.ask("Code that the device shows now: ")
+    following = session.ask("The code that it shows next: ")
+    reply = session.call("resync", user=user, code=code, next=following)
+    clock = f" Its clock is {reply['clock']}, which is allowed for from now on." if reply["clock"] else ""
+    session.show(reply, f"Done.{clock} Both codes are used up.")

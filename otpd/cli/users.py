@@ -33,6 +33,9 @@ def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
     for token in reply["tokens"]:
         created = date(token["created"])
         lines.append(f"  {token['label'] or 'token'} ({token['state']}, since {created}, id {token['id']})")
+        lines.append(f"    {_codes(token)}; last used: {last_used(token)}")
+        if token["clock"]:
+            lines.append(f"    Its clock is {token['clock']}, which is allowed for.")
     if reply["disabled"]:
         lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
     if reply["wait_seconds"]:
@@ -69,6 +72,22 @@ def _counts(offline: dict[str, Any]) -> list[str]:
 def moment(seconds: int) -> str:
     """A minute, in UTC, for people."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _codes(token: dict[str, Any]) -> str:
+    """What kind of codes a device gives."""
+    period = token["period_seconds"]
+    often = "counted" if period is None else f"one every {period} s"
+    return f"{token['kind'].upper()}, {token['algorithm'].upper()}, {token['digits']} digits, {often}"
+
+
+def last_used(token: dict[str, Any]) -> str:
+    """When and where a device was last used, in UTC, for people."""
+    use = token["last_used"]
+    if not use:
+        return "never"
+    at = datetime.fromtimestamp(use["at"], UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{at} on {use['host'] or '?'} for {use['service'] or '?'}"
 
 
 def date(seconds: int) -> str:

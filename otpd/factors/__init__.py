@@ -30,6 +30,11 @@ def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outc
     return outcome
 
 
+def proofs() -> tuple[ProofName, ...]:
+    """The words that a service's ``accept`` may have."""
+    return tuple(dict.fromkeys(factor.proof for factor in FACTORS))
+
+
 def prompt_of(proof: ProofName) -> str:
     """What asks for ``proof``."""
     return next(factor.prompt for factor in FACTORS if factor.proof == proof)

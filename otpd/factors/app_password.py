@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from otpd import app_password
+from otpd import app_password, policy
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.offline import OfflineProof
 from otpd.policy import ProofName
@@ -18,7 +18,7 @@ class AppPasswordFactor:
     A mail client that goes on trying a revoked one must not throttle its owner.
     """
 
-    proof: ProofName = "app-password"
+    proof: ProofName = policy.APP_PASSWORD
     prompt: str = "Password: "
     offline: OfflineProof | None = "app-password"
 

@@ -1,25 +1,34 @@
-"""A code of one of the user's TOTP tokens (RFC 6238), spent once over the whole fleet."""
+"""A code of one of the user's tokens (TOTP, RFC 6238; HOTP, RFC 4226), spent once over the whole fleet."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 
-from otpd import otp
-from otpd.directory import Token, User
+from otpd import moving_factor, otp, policy
+from otpd.directory import Token, Use, User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
 from otpd.offline import OfflineProof
+from otpd.otp import OtpParameters
 from otpd.policy import ProofName
-from otpd.values import TimeStep
+from otpd.secret import Secret
+from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 SEED_PURPOSE = "totp seed"
+HOTP_PURPOSE = "hotp seed"
+"""Another one, since HOTP gives the code of a time step again: no token of one kind may be made one of the other."""
+
+_MAX_SERVICE = 64
+
+Search = Callable[[Token, Secret], Iterable[TimeStep]]
+"""The steps of a token, whose seed is given, that what was typed is right for."""
 
 
 @dataclass(frozen=True)
 class Code:
-    """The codes of authenticator apps."""
+    """The codes of authenticator apps and hardware keys."""
 
-    proof: ProofName = "code"
+    proof: ProofName = policy.CODE
     prompt: str = "Verification code: "
     offline: OfflineProof | None = "code"
 
@@ -28,35 +37,77 @@ class Code:
         return otp.parse_code(typed) is not None
 
     def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
-        """Find the token and time step that the code belongs to, and spend the step."""
+        """Find the token and step that the code belongs to, and spend the step."""
         code = otp.parse_code(attempt.typed.reveal())
         if code is None:
             return Outcome(Reason.NO_PROOF)
         user = parts.directory.user(attempt.user, attempt.deadline)
-        if user is None or not user.enrolled:
-            return Outcome(Reason.NOT_ENROLLED)
-        if not user.usable_tokens:
-            return Outcome(Reason.DISABLED)
-
-        def find() -> list[Spend]:
-            return [partial(_spend, user, token, step, attempt, parts) for token, step in _matches(user, code, parts)]
-
-        guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
-        return guesses.judge(find, wrong=Reason.WRONG_CODE, used=Reason.USED_CODE)
+        outcome = _judge(user, attempt, parts, lambda token, seed: steps_of(token, seed, code, parts))
+        return _with_clock(user, code, attempt, parts) if user and outcome.reason is Reason.WRONG_CODE else outcome
 
 
-def _matches(user: User, code: str, parts: Parts) -> Iterator[tuple[Token, TimeStep]]:
-    """Every token and step that ``code`` is right for, whether spent or not."""
-    for token in user.usable_tokens:
-        if len(code) != token.parameters.digits:
-            continue
-        seed = parts.keys.open(SEED_PURPOSE, (user.name, token.id), token.sealed_seed)
-        now = otp.time_step(token.parameters, parts.clock.wall())
-        for step in otp.matching_steps(seed, token.parameters, code, now, parts.window_steps):
-            yield token, step
+def resynchronise(attempt: Attempt, following: Secret, parts: Parts) -> Outcome:
+    """Find the token that gave ``attempt.typed`` and then ``following``, however far off it is, and spend both.
+
+    It is one guess, of two codes.
+    """
+    codes = otp.parse_code(attempt.typed.reveal()), otp.parse_code(following.reveal())
+    if codes[0] is None or codes[1] is None or len(codes[0]) != len(codes[1]):
+        return Outcome(Reason.NO_PROOF)
+    two, now = (codes[0], codes[1]), parts.clock.wall()
+
+    def search(token: Token, seed: Secret) -> tuple[TimeStep, ...]:
+        if len(two[0]) != token.parameters.digits:
+            return ()
+        return otp.consecutive_steps(seed, token.parameters, two, moving_factor.far(token, now))
+
+    user = parts.directory.user(attempt.user, attempt.deadline)
+    anything = replace(parts.windows, drift=moving_factor.RESYNC_SECONDS)
+    return _judge(user, attempt, replace(parts, windows=anything), search)
 
 
-def _spend(user: User, token: Token, step: TimeStep, attempt: Attempt, parts: Parts) -> Outcome | None:
+def steps_of(token: Token, seed: Secret, code: str, parts: Parts) -> tuple[TimeStep, ...]:
+    """The steps near to where the token should be that ``code`` is right for, whether spent or not."""
+    if len(code) != token.parameters.digits:
+        return ()
+    steps = moving_factor.expected(token, parts.clock.wall(), parts.windows)
+    return otp.matching_steps(seed, token.parameters, code, steps)
+
+
+def open_seed(user: UserName, token: Token, parts: Parts) -> Secret:
+    """The seed of a token."""
+    return parts.keys.open(purpose_of(token.parameters), (user, token.id), token.sealed_seed)
+
+
+def seal_seed(user: UserName, token_id: EntryId, parameters: OtpParameters, seed: Secret, parts: Parts) -> bytes:
+    """The way back from :func:`open_seed`."""
+    return parts.keys.seal(purpose_of(parameters), (user, token_id), seed)
+
+
+def purpose_of(parameters: OtpParameters) -> str:
+    """What the seed of a token is sealed for."""
+    return HOTP_PURPOSE if parameters.kind == "hotp" else SEED_PURPOSE
+
+
+def _judge(user: User | None, attempt: Attempt, parts: Parts, search: Search) -> Outcome:
+    if user is None or not user.enrolled:
+        return Outcome(Reason.NOT_ENROLLED)
+    if not user.usable_tokens:
+        return Outcome(Reason.DISABLED)
+    name, tokens = user.name, user.usable_tokens
+
+    def find() -> list[Spend]:
+        return [
+            partial(_spend, name, token, step, attempt, parts)
+            for token in tokens
+            for step in search(token, open_seed(name, token, parts))
+        ]
+
+    guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
+    return guesses.judge(find, wrong=Reason.WRONG_CODE, used=Reason.USED_CODE)
+
+
+def _spend(user: UserName, token: Token, step: TimeStep, attempt: Attempt, parts: Parts) -> Outcome | None:
     """Spend ``step``: this caller alone, on any host, gets an outcome.
 
     Another host may have spent an earlier step since ``token`` was read. Then the token is read again, and the step is
@@ -64,12 +115,45 @@ def _spend(user: User, token: Token, step: TimeStep, attempt: Attempt, parts: Pa
     """
     current: Token | None = token
     while current is not None and current.state == "active" and step > current.last_step:
-        if parts.directory.spend_step(user.name, current, step, attempt.deadline):
-            return Outcome(Reason.ACCEPTED, detail=f"token {token.id}")
-        fresh = parts.directory.user(user.name, attempt.deadline)
+        use = _use(current, step, attempt, parts)
+        if parts.directory.spend_step(user, current, step, attempt.deadline, use):
+            clock = moving_factor.clock(token.parameters, use.drift)
+            return Outcome(Reason.ACCEPTED, detail=f"token {token.id}", info=clock if attempt.at_shell else "")
+        fresh = parts.directory.user(user, attempt.deadline)
         usable = fresh.usable_tokens if fresh else ()
         current = next((other for other in usable if other.id == token.id), None)
     return None
+
+
+def _use(token: Token, step: TimeStep, attempt: Attempt, parts: Parts) -> Use:
+    now = parts.clock.wall()
+    # The name comes from a PAM application, and is shown on terminals.
+    service = "".join(one if one.isprintable() else "?" for one in attempt.service[:_MAX_SERVICE]).strip()
+    drift = moving_factor.learned_drift(token, step, now, parts.windows)
+    return Use(at=now, host=parts.host, service=ServiceName(service), drift=drift)
+
+
+def _with_clock(user: User, code: str, attempt: Attempt, parts: Parts) -> Outcome:
+    """A wrong code, and whether it is one of a device whose clock is wrong. It is counted by now, as any wrong code.
+
+    The log says so. The person is told at the shell alone, and only of a code that is spent first: else a guesser could
+    find out codes of the next minutes, and wait for them.
+    """
+    for token in user.usable_tokens:
+        if len(code) != token.parameters.digits:
+            continue
+        now = parts.clock.wall()
+        steps = moving_factor.nearby(token.parameters, now)
+        for step in otp.matching_steps(open_seed(user.name, token, parts), token.parameters, code, steps):
+            drift = moving_factor.observed_drift(token.parameters, step, now)
+            off = moving_factor.clock(token.parameters, drift)
+            told = attempt.at_shell and parts.directory.spend_step(user.name, token, step, attempt.deadline)
+            return Outcome(
+                Reason.WRONG_CODE,
+                detail=f"a code of token {token.id}, whose clock is {off}",
+                info=f"The clock of your device is {off}. Set it, or run: otpctl resync" if told else "",
+            )
+    return Outcome(Reason.WRONG_CODE)
 
 
 CODE = Code()

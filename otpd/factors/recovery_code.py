@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from otpd import recovery
+from otpd import policy, recovery
 from otpd.directory import User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
@@ -21,7 +21,7 @@ _TRIES = 3  # a key does not change twice in the time of a login
 class RecoveryCode:
     """Typed at the prompt for a code, wherever a code is accepted."""
 
-    proof: ProofName = "code"
+    proof: ProofName = policy.CODE
     prompt: str = "Verification code: "
     offline: OfflineProof | None = None
 

@@ -10,27 +10,32 @@ from typing import Any, Final
 from otpd import audit
 from otpd.clock import Deadline
 from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, SealError
-from otpd.factor import Attempt, Reason
+from otpd.factor import Attempt, Outcome, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
 from otpd.management import app_passwords, enrolment, inspection, keys, recovery_codes, tokens, users
-from otpd.management.verb import Call, Context, Field, Refused, Verb
+from otpd.management.verb import SERVICE, Call, Context, Field, Refused, Verb, refusal_text
+from otpd.policy import CODE
 from otpd.secret import Secret
-from otpd.values import ServiceName, UserName
-
-SERVICE: Final = ServiceName("otpctl")
-"""Under this name management appears in the audit log."""
+from otpd.values import UserName
 
 _LABEL: Final = Field(64)
 _ID: Final = Field(64, required=True)
 _KEY: Final = Field(32, required=True)
+_CODE: Final = Field(64, required=True)
+_WORD: Final = Field(16)
 
 VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb(users.status),
     "enrol-begin": Verb(
-        enrolment.begin, {"label": _LABEL}, proof="code or account password", check=enrolment.may_begin
+        enrolment.begin,
+        {"label": _LABEL, "kind": _WORD, "algorithm": _WORD, "digits": _WORD, "period": _WORD, "seed": Field(256)},
+        proof="code or account password",
+        check=enrolment.may_begin,
     ),
-    "enrol-confirm": Verb(enrolment.confirm, {"ticket": Field(4096, required=True), "code": Field(64, required=True)}),
+    "enrol-confirm": Verb(
+        enrolment.confirm, {"ticket": Field(4096, required=True), "code": _CODE, "before": Field(64)}
+    ),
     "app-password-list": Verb(app_passwords.listing),
     "app-password-create": Verb(
         app_passwords.create,
@@ -43,6 +48,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "token-disable": Verb(tokens.disable, {"id": _ID}, proof="code", check=tokens.may_go),
     "token-enable": Verb(tokens.enable, {"id": _ID}, proof="code", check=tokens.exists),
     "token-remove": Verb(tokens.remove, {"id": _ID}, proof="code", check=tokens.may_go),
+    "resync": Verb(tokens.resync, {"code": _CODE, "next": _CODE}),
     "recovery-codes": Verb(recovery_codes.generate, proof="code", check=recovery_codes.may_have),
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
@@ -118,22 +124,12 @@ class Management:
         proof = Secret(call.fields["proof"].encode())
         if kind == "account password":
             right = self.context.parts.check_password(call.user, proof, call.deadline)
-            reason = Reason.ACCEPTED if right else Reason.WRONG_PASSWORD
+            outcome = Outcome(Reason.ACCEPTED if right else Reason.WRONG_PASSWORD)
         else:
-            reason = judge(("code",), Attempt(call.user, SERVICE, proof, call.deadline), self.context.parts).reason
-        audit.record("proof", user=call.user, service=SERVICE, reason=reason)
-        return (
-            None if reason is Reason.ACCEPTED else Refused("proof-refused", _PROOF_TEXTS.get(reason, f"Wrong {kind}."))
-        )
-
-
-_PROOF_TEXTS: Final = {
-    Reason.USED_CODE: "This code was already used. Wait for the next one.",
-    Reason.THROTTLED: "Too many wrong codes. Wait a while; otpctl status says how long.",
-    Reason.DISABLED: "Your second factor is disabled. Ask your administrator.",
-    Reason.NO_PROOF: "This is not a code.",
-    Reason.TYPO: "There is a typo in this recovery code.",
-}
+            attempt = Attempt(call.user, SERVICE, proof, call.deadline, at_shell=True)
+            outcome = judge((CODE,), attempt, self.context.parts)
+        audit.record("proof", user=call.user, service=SERVICE, reason=outcome.reason, detail=outcome.detail)
+        return None if outcome.accepted else Refused("proof-refused", refusal_text(outcome, f"Wrong {kind}."))
 
 
 def _explained(error: OtpdError) -> str:

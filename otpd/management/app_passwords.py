@@ -6,6 +6,7 @@ from otpd import app_password, audit
 from otpd.directory import AppPasswordRecord
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.management.verb import Call, Context, Refused
+from otpd.policy import APP_PASSWORD
 from otpd.values import EntryId, ServiceName
 
 MAX_PER_USER: Final = 30  # so that a list of them fits into a message
@@ -14,8 +15,8 @@ MAX_PER_USER: Final = 30  # so that a list of them fits into a message
 def may_create(context: Context, call: Call) -> Refused | None:
     """What can be told before a code is spent as proof."""
     services = _services(call)
-    if not services or not all(context.policy.accepts(service, "app-password") for service in services):
-        names = ", ".join(context.policy.named("app-password")) or "none that otpd.toml of this host names"
+    if not services or not all(context.policy.accepts(service, APP_PASSWORD) for service in services):
+        names = ", ".join(context.policy.named(APP_PASSWORD)) or "none that otpd.toml of this host names"
         return Refused("no-such-service", f"App passwords are for services that accept them: {names}.")
     if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= MAX_PER_USER:
         return Refused("too-many", f"You have {MAX_PER_USER} app passwords. Revoke one that you no longer use.")

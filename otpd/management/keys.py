@@ -13,7 +13,7 @@ from otpd import audit
 from otpd.directory import SealedValue, SealedValues
 from otpd.errors import ProtocolError, SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
-from otpd.factors.code import SEED_PURPOSE
+from otpd.factors.code import HOTP_PURPOSE, SEED_PURPOSE
 from otpd.factors.recovery_code import RECOVERY_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.ring_text import KEY_ID
@@ -95,6 +95,8 @@ def bound_to(value: SealedValue) -> tuple[str, tuple[str, ...]]:
     match value.kind:
         case "token":
             return SEED_PURPOSE, (value.user, value.id)
+        case "HOTP token":
+            return HOTP_PURPOSE, (value.user, value.id)
         case "app password":
             return DIGEST_PURPOSE, (value.user, value.id)
         case "recovery code":

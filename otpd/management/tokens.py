@@ -1,10 +1,13 @@
-"""A user's tokens: rename, disable, enable, remove."""
+"""A user's tokens: rename, disable, enable, remove, resynchronise."""
 
 from typing import Any
 
-from otpd import audit
+from otpd import audit, moving_factor
 from otpd.directory import State, Token, User
-from otpd.management.verb import Call, Context, Refused
+from otpd.factor import Attempt
+from otpd.factors.code import resynchronise
+from otpd.management.verb import SERVICE, Call, Context, Refused, refusal_text
+from otpd.secret import Secret
 
 
 def exists(context: Context, call: Call) -> Refused | None:
@@ -13,12 +16,15 @@ def exists(context: Context, call: Call) -> Refused | None:
 
 
 def may_go(context: Context, call: Call) -> Refused | None:
-    """The last token that works goes by root's hand alone: its owner could not log in afterwards."""
+    """The last token that works goes by root's hand alone: its owner could not log in afterwards.
+
+    It is asked once more when the proof is given, which may be much later.
+    """
     user = _user(context, call)
     token = _find(user, call)
     if token is None:
         return _unknown()
-    if not call.peer.is_root and user and user.usable_tokens == (token,):
+    if not call.peer.is_root and user and [one.id for one in user.usable_tokens] == [token.id]:
         return Refused("last-token", "This is your last device. Enrol another one first, or ask your administrator.")
     return None
 
@@ -49,6 +55,35 @@ def remove(context: Context, call: Call) -> dict[str, Any] | Refused:
         return _unknown()
     audit.record("token removed", user=call.user, peer=call.peer, token=token.id)
     return {"user": call.user, "id": token.id}
+
+
+def resync(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Bring a token whose clock or counter is off together with otpd again, by two codes in a row, which prove it."""
+    code, following = (Secret(call.fields[name].encode()) for name in ("code", "next"))
+    attempt = Attempt(call.user, SERVICE, code, call.deadline, at_shell=True)
+    outcome = resynchronise(attempt, following, context.parts)
+    audit.record("resynchronised", user=call.user, peer=call.peer, reason=outcome.reason, detail=outcome.detail)
+    if not outcome.accepted:
+        text = "These are no two codes in a row of an active device. Wait for the next two."
+        return Refused("wrong-code", refusal_text(outcome, text))
+    return {"user": call.user, "clock": outcome.info}
+
+
+def described(token: Token) -> dict[str, Any]:
+    """A token as it is shown; times are seconds since the Unix epoch."""
+    parameters, use = token.parameters, token.last_use
+    return {
+        "id": token.id,
+        "label": token.label,
+        "state": token.state,
+        "created": int(token.created),
+        "kind": parameters.kind,
+        "algorithm": parameters.algorithm,
+        "digits": parameters.digits,
+        "period_seconds": parameters.period_seconds,
+        "clock": moving_factor.clock(parameters, token.drift),
+        "last_used": {"at": int(use.at), "host": use.host, "service": use.service} if use else None,
+    }
 
 
 def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | Refused:

@@ -5,6 +5,7 @@ from typing import Any
 
 from otpd import audit, throttle
 from otpd.directory import State
+from otpd.management import tokens
 from otpd.management.verb import Call, Context, Refused
 
 
@@ -16,17 +17,13 @@ def status(context: Context, call: Call) -> dict[str, Any]:
     user = context.parts.directory.user(call.user, call.deadline)
     now = context.parts.clock.wall()
     wait = throttle.seconds_left(user.failures, user.last_failure, now) if user else 0.0
-    tokens = user.tokens if user else ()
     return {
         "user": call.user,
-        "enrolled": bool(tokens),
+        "enrolled": bool(user and user.tokens),
         "disabled": bool(user and user.state == "disabled"),
         "failures": user.failures if user else 0,
         "wait_seconds": math.ceil(wait),
-        "tokens": [
-            {"id": token.id, "label": token.label, "state": token.state, "created": int(token.created)}
-            for token in tokens
-        ],
+        "tokens": [tokens.described(token) for token in (user.tokens if user else ())],
         "recovery_codes": len(user.sealed_recovery_codes) if user else 0,
         "app_passwords": len(context.parts.directory.app_passwords(call.user, call.deadline)),
         **offline,

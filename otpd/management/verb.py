@@ -2,16 +2,33 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from otpd.clock import Deadline
-from otpd.factor import Parts
+from otpd.factor import Outcome, Parts, Reason
 from otpd.identity import Accounts, Peer
 from otpd.inspection import Inspector
 from otpd.offline import OfflineView
+from otpd.otp import DEFAULT_PARAMETERS, OtpParameters
 from otpd.policy import Policy
 from otpd.ticket import Tickets
-from otpd.values import UserName
+from otpd.values import ServiceName, UserName
+
+SERVICE: Final = ServiceName("otpctl")
+"""Under this name management appears in the audit log."""
+
+_REFUSED: Final = {
+    Reason.USED_CODE: "This code was already used. Wait for the next one.",
+    Reason.THROTTLED: "Too many wrong codes. Wait a while; otpctl status says how long.",
+    Reason.DISABLED: "Your second factor is disabled. Ask your administrator.",
+    Reason.NO_PROOF: "This is not a code.",
+    Reason.TYPO: "There is a typo in this recovery code.",
+}
+
+
+def refusal_text(outcome: Outcome, otherwise: str) -> str:
+    """What is said at the shell of a proof that was refused."""
+    return outcome.info or _REFUSED.get(outcome.reason, otherwise)
 
 
 @dataclass(frozen=True)
@@ -25,7 +42,10 @@ class Refused:
 
 @dataclass(frozen=True)
 class Context:
-    """What the verbs work with; ``issuer`` is what authenticator apps show."""
+    """What the verbs work with.
+
+    ``issuer`` is what authenticator apps show, ``parameters`` what they are enrolled with where nothing is chosen.
+    """
 
     policy: Policy
     accounts: Accounts
@@ -33,6 +53,7 @@ class Context:
     tickets: Tickets
     issuer: str
     inspector: Inspector
+    parameters: OtpParameters = DEFAULT_PARAMETERS
     offline: OfflineView | None = None
 
 

@@ -54,6 +54,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "oathTOTPTimeStepPeriod": _backup,
     # What was spent stays spent.
     "oathTOTPLastTimeStep": _greater,
+    "oathHOTPCounter": _greater,
+    # Where the device was when it was last used here.
+    "oathTOTPTimeStepDrift": _current,
+    "otpdLastUsed": _current,
+    "otpdLastHost": _current,
+    "otpdLastService": _current,
     # Who was shut out stays so until an administrator says otherwise.
     "otpdState": _stricter,
     # A throttle is not undone.

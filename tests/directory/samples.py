@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import AppPasswordRecord, Token
-from otpd.otp import TotpParameters
+from otpd.otp import OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep
 
 CLOCK = SystemClock()
@@ -19,7 +19,7 @@ def token(number: int = 1, **other: object) -> Token:
         id=EntryId(f"00000000-0000-4000-8000-{number:012}"),
         label="phone",
         state="active",
-        parameters=TotpParameters(8, "sha256", 60),
+        parameters=OtpParameters(8, "sha256", 60),
         last_step=TimeStep(7),
         created=1_700_000_000.0,
         sealed_seed=b"k1.c2VhbGVk",

@@ -6,13 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from otpd.clock import Deadline
-from otpd.directory import Directory
+from otpd.directory import Directory, Use
 from otpd.errors import DirectoryError, DirectoryUnavailable, EntryError
-from otpd.values import EntryId, TimeStep, UserName
+from otpd.otp import OtpParameters
+from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 from .racing import winners
 from .samples import CLOCK, app_password, soon, token
@@ -43,6 +45,7 @@ SPECIAL = [
     "x" * 240,
     "\u00fc" * 120,
 ]
+SSHD = ServiceName("sshd")
 _numbers = itertools.count(1)
 
 
@@ -142,6 +145,32 @@ class TestTokens:
         assert found
         assert found.tokens == (token(), second), "oldest first"
         assert found.usable_tokens == (token(),)
+
+    def test_a_counter_is_spent_like_a_step(self, directory: Directory, name: UserName) -> None:
+        counting = token(parameters=OtpParameters(6, "sha1", None), last_step=TimeStep(0))
+        assert directory.add_token(name, counting, soon())
+        assert directory.spend_step(name, counting, TimeStep(8), soon(), Use(1_700_000_040.0, "web1", SSHD))
+        assert not directory.spend_step(name, counting, TimeStep(9), soon())
+        found = directory.user(name, soon())
+        assert found
+        assert found.tokens == (replace(counting, last_step=8, last_use=Use(1_700_000_040.0, "web1", SSHD)),)
+        assert directory.remove_token(name, counting.id, soon())
+
+    def test_a_use_is_noted_with_what_it_spends(self, directory: Directory, name: UserName) -> None:
+        first, second = (Use(1_700_000_099.0 + n, "web1", SSHD, drift) for n, drift in ((0, -3), (60, 0)))
+        directory.add_token(name, token(), soon())
+        assert directory.spend_step(name, token(), TimeStep(8), soon(), first)
+        noted = replace(token(), last_step=8, last_use=replace(first, at=1_700_000_040.0))
+        assert not directory.spend_step(name, token(), TimeStep(9), soon(), second), "all of the Modify or nothing"
+        found = directory.user(name, soon())
+        assert found
+        assert (found.tokens, found.tokens[0].drift) == ((noted,), -3)
+        assert directory.spend_step(name, noted, TimeStep(9), soon())
+        noted = replace(noted, last_step=9)
+        assert directory.spend_step(name, noted, TimeStep(10), soon(), second)
+        found = directory.user(name, soon())
+        assert found
+        assert found.tokens[0].last_use == replace(second, at=1_700_000_100.0)
 
     def test_an_id_is_taken_once(self, directory: Directory, name: UserName) -> None:
         assert directory.add_token(name, token(), soon())

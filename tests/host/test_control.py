@@ -51,6 +51,7 @@ BODIES: dict[str, dict[str, str]] = {
     "token-enable": {"id": "TOKEN"},
     "token-remove": {"id": "TOKEN"},
     "recovery-codes": {},
+    "resync": {"code": "123456", "next": "654321"},
     "disable": {},
     "enable": {},
     "reset": {},

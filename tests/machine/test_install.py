@@ -92,6 +92,7 @@ class World:
         for dn in found.split("\n\n"):
             if dn.strip():
                 change = f"{dn.strip()}\nchangetype: modify\nreplace: oathTOTPLastTimeStep\noathTOTPLastTimeStep: 0\n"
+                change += "-\nreplace: oathTOTPTimeStepDrift\n"
                 self.machine.run("ldapmodify", *ldap, user="otpd", stdin=change)
         self.token.last_step = 0
         return self.shown_code()

@@ -51,7 +51,8 @@ class Token:
         """A code that otpd accepts: within one step of now, and later than the last one given."""
         while True:
             now = int(time.time()) // PERIOD_SECONDS
-            step = max(self.last_step + 1, now - 1)
+            # Never back by more than one: otpd learns from a code how far a clock is off.
+            step = max(self.last_step + 1, now) if self.last_step else now - 1
             # A step that is about to leave the window might be judged too late.
             if step == now - 1 and time.time() % PERIOD_SECONDS > PERIOD_SECONDS - 3:
                 step = now
@@ -71,7 +72,7 @@ class Token:
     def wrong(self) -> str:
         """A code that is not right in any step near now."""
         now = int(time.time()) // PERIOD_SECONDS
-        near = {self.at(step) for step in range(now - 12, now + 13)}
+        near = {self.at(step) for step in range(now - 25, now + 26)}
         return next(code for code in (f"{number:06}" for number in range(1000)) if code not in near)
 
 
@@ -188,6 +189,7 @@ class Host(Processes):
         for line in found.splitlines():
             if line.startswith("dn:"):
                 change = f"{line}\nchangetype: modify\nreplace: oathTOTPLastTimeStep\noathTOTPLastTimeStep: 0\n"
+                change += "-\nreplace: oathTOTPTimeStepDrift\n"
                 self.ldap("ldapmodify", stdin=change)
 
     def forget_failures(self, name: str) -> None:

@@ -11,7 +11,7 @@ LAYERS = (
     ("symbols", "otp", "app_password", "recovery", "policy", "throttle", "offline"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
-    ("guesses", "factors"),
+    ("guesses", "moving_factor", "factors"),
     ("dialogue", "management"),
     ("adapters",),
     ("service", "daemon", "password_helper", "transfer", "cli"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otpd import otp
-from otpd.otp import TotpParameters
+from otpd.otp import OtpParameters
 from otpd.secret import Secret
 from otpd.values import TimeStep
 
@@ -25,29 +25,54 @@ RFC_6238 = [
 
 @pytest.mark.parametrize(("counter", "code"), list(enumerate(RFC_4226)))
 def test_rfc_4226(counter: int, code: str) -> None:
-    assert otp.code_at(Secret(SEED), TotpParameters(), TimeStep(counter)) == code
+    assert otp.code_at(Secret(SEED), OtpParameters(), TimeStep(counter)) == code
 
 
 @pytest.mark.parametrize(("seconds", "sha1", "sha256", "sha512"), RFC_6238)
 def test_rfc_6238(seconds: int, sha1: str, sha256: str, sha512: str) -> None:
     seeds = {"sha1": SEED, "sha256": (SEED * 2)[:32], "sha512": (SEED * 4)[:64]}
     for algorithm, code in (("sha1", sha1), ("sha256", sha256), ("sha512", sha512)):
-        parameters = TotpParameters(digits=8, algorithm=algorithm)
-        step = otp.time_step(parameters, seconds)
+        parameters = OtpParameters(digits=8, algorithm=algorithm)
+        step = otp.time_step(30, seconds)
         assert otp.code_at(Secret(seeds[algorithm]), parameters, step) == code
 
 
 def test_window() -> None:
-    seed, parameters, now = Secret(SEED), TotpParameters(), TimeStep(1000)
+    seed, parameters, now = Secret(SEED), OtpParameters(), TimeStep(1000)
     for step in range(990, 1011):
         code = otp.code_at(seed, parameters, TimeStep(step))
         expected = (step,) if abs(step - now) <= 2 else ()
-        assert otp.matching_steps(seed, parameters, code, now, 2) == expected
+        assert otp.matching_steps(seed, parameters, code, range(now - 2, now + 3)) == expected
 
 
-def test_window_at_the_epoch() -> None:
-    code = otp.code_at(Secret(SEED), TotpParameters(), TimeStep(0))
-    assert otp.matching_steps(Secret(SEED), TotpParameters(), code, TimeStep(0), 1) == (0,)
+def test_two_codes_in_a_row() -> None:
+    seed, parameters = Secret(SEED), OtpParameters(period_seconds=None)
+    codes = RFC_4226
+    for steps in (range(10), range(4, 5), range(1000)):
+        assert otp.consecutive_steps(seed, parameters, (codes[3], codes[4]), steps) == (4,)
+    assert otp.consecutive_steps(seed, parameters, (codes[3], codes[4]), range(4)) == ()
+    assert otp.consecutive_steps(seed, parameters, (codes[4], codes[3]), range(10)) == ()
+    assert otp.consecutive_steps(seed, parameters, (codes[3], codes[5]), range(10)) == ()
+    assert otp.consecutive_steps(seed, parameters, (codes[9], codes[0]), range(10)) == ()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        "gezd gnbv gy3t qojq gezd gnbv gy3t qojq ",
+        "hex:3132333435363738393031323334353637383930",
+    ],
+)
+def test_seeds_of_makers(typed: str) -> None:
+    assert otp.parse_seed(typed) == Secret(SEED)
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "hex:", "MZXW6", "hex:" + "00" * 15, "hex:" + "00" * 65, "hex:zz", "0" * 32, "\u00e4" * 32]
+)
+def test_what_is_no_seed(typed: str) -> None:
+    assert otp.parse_seed(typed) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +107,19 @@ def test_parsing_never_fails(typed: bytes) -> None:
 
 
 def test_uri() -> None:
-    seed = otp.new_seed()
-    uri = otp.provisioning_uri(seed, TotpParameters(), "alice", "Example Corp")
+    seed = otp.new_seed("sha1")
+    uri = otp.provisioning_uri(seed, OtpParameters(), "alice", "Example Corp")
     assert uri.startswith("otpauth://totp/Example%20Corp:alice?secret=" + otp.base32(seed))
     assert base64.b32decode(otp.base32(seed)) == seed.reveal()
+
+
+@pytest.mark.parametrize(("algorithm", "length"), [("sha1", 20), ("sha256", 32), ("sha512", 64)])
+def test_uri_of_what_is_not_the_default(algorithm: str, length: int) -> None:
+    seed = otp.new_seed(algorithm)
+    assert len(seed) == length
+    assert base64.b32decode(otp.base32(seed) + "=" * (-len(otp.base32(seed)) % 8)) == seed.reveal()
+    uri = otp.provisioning_uri(seed, OtpParameters(8, algorithm, 60), "alice", "otpd")
+    assert ("algorithm=" + algorithm.upper() in uri) == (algorithm != "sha1")
+    assert "digits=8" in uri
+    assert "period=60" in uri
+    assert "&counter=0" in otp.provisioning_uri(seed, OtpParameters(period_seconds=None), "alice", "otpd")

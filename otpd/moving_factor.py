@@ -1,0 +1,74 @@
+"""Which steps of its moving factor a token's code may belong to, and how far its clock is off. Pure.
+
+A login looks close to where the device should be. Somebody who sits at a shell is helped where it is not: over
+:data:`HINT_SECONDS` each way the device's clock is told to be wrong, and :data:`RESYNC_SECONDS` each way, or
+:data:`RESYNC_COUNTERS` ahead, two codes in a row bring the two together again (RFC 4226 section 7.4, RFC 6238
+section 6).
+"""
+
+from typing import Final
+
+from otpd.directory import Token
+from otpd.otp import OtpParameters, Windows, time_step
+from otpd.values import TimeStep
+
+HINT_SECONDS: Final = 600
+RESYNC_SECONDS: Final = 3600
+RESYNC_COUNTERS: Final = 1000
+_MINUTE: Final = 60
+
+
+def expected(token: Token, at_seconds: float, windows: Windows) -> range:
+    """The steps that a login looks at.
+
+    The window of TOTP is as wide as ever where a drift was learned: it moves. HOTP's begins with the code that was
+    accepted last, so that one which is typed twice is no guess.
+    """
+    period = token.parameters.period_seconds
+    if period is None:
+        return range(max(0, token.last_step), token.last_step + windows.look_ahead + 2)
+    return _around(time_step(period, at_seconds) + token.drift, windows.around)
+
+
+def nearby(parameters: OtpParameters, at_seconds: float) -> range:
+    """The steps of a device whose clock is wrong; none of HOTP, which has no clock."""
+    period = parameters.period_seconds
+    return range(0) if period is None else _around(time_step(period, at_seconds), HINT_SECONDS // period)
+
+
+def far(token: Token, at_seconds: float) -> range:
+    """The steps in which two codes in a row are looked for; none that was spent."""
+    period = token.parameters.period_seconds
+    unspent = token.last_step + 1
+    if period is None:
+        return range(unspent, unspent + RESYNC_COUNTERS)
+    steps = _around(time_step(period, at_seconds), RESYNC_SECONDS // period)
+    return range(max(unspent, steps.start), steps.stop)
+
+
+def observed_drift(parameters: OtpParameters, step: TimeStep, at_seconds: float) -> int:
+    """How many time steps the device's clock is ahead if it shows the code of ``step`` now; 0 of HOTP."""
+    period = parameters.period_seconds
+    return 0 if period is None else step - time_step(period, at_seconds)
+
+
+def learned_drift(token: Token, step: TimeStep, at_seconds: float, windows: Windows) -> int:
+    """The drift that is noted after a login with the code of ``step``.
+
+    It stays within ``windows.drift``. What a resynchronisation found beyond that is kept, and does not grow.
+    """
+    bound = max(windows.drift, abs(token.drift))
+    return max(-bound, min(bound, observed_drift(token.parameters, step, at_seconds)))
+
+
+def clock(parameters: OtpParameters, drift: int) -> str:
+    """``drift`` in words, such as ``3 minutes slow``; empty where the clock is right."""
+    seconds = abs(drift) * (parameters.period_seconds or 0)
+    if not seconds:
+        return ""
+    number, unit = (round(seconds / _MINUTE), "minute") if seconds > _MINUTE else (seconds, "second")
+    return f"{number} {unit}{'' if number == 1 else 's'} {'fast' if drift > 0 else 'slow'}"
+
+
+def _around(middle: int, steps: int) -> range:
+    return range(max(0, middle - steps), max(0, middle + steps + 1))
