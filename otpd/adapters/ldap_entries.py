@@ -54,9 +54,8 @@ OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdHotpToken", "otpdAppPassw
 MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep", "otpdHotpToken": "oathHOTPCounter"}
 
 # What a user's codes are judged by, as a filter.
-OF_CODES: Final = (
-    f"(|{''.join(f'(objectClass={name})' for name in ('otpdUser', *MOVING_FACTORS, 'otpdRecoveryCodes'))})"
-)
+_CODE_CLASSES: Final = ("otpdUser", *MOVING_FACTORS, "otpdRecoveryCodes")
+OF_CODES: Final = f"(|{''.join(f'(objectClass={name})' for name in _CODE_CLASSES)})"
 
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {

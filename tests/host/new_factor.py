@@ -15,6 +15,7 @@ from otpd.policy import ProofName
 class Weekday:
     proof: ProofName = ProofName("weekday")  # noqa: RUF009 - a str
     prompt: str = "Day of the week: "
+    offline: None = None
 
     def claims(self, typed: bytes) -> bool:
         return typed.endswith(b"day")
