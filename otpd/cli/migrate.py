@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 
@@ -77,7 +77,7 @@ class _Run:
             session.show({"config": str(config), "restarted": restarted}, f"{config} is {self.new} already.")
             return
         slapd = _embedded(session, self.source)
-        target = " ".join([self.target.servers.provider, self.target.base_dn])
+        target = f"{self.target.servers.provider} {self.target.base_dn}"
         if not self.journal.belongs_to(target):
             session.fail(
                 "other-target",
@@ -89,7 +89,7 @@ class _Run:
             copied = migration.copy(advance)
         self._refuse_foreign(migration)
         self._say(f"Copied {copied} entries. The embedded directory takes no writes from here on.")
-        with _read_only(session, slapd):
+        with _read_only(slapd):
             again, removed, verified = self._finish(migration)
             old = _install(config, text)
         copied += again
@@ -119,13 +119,13 @@ class _Run:
         if migration.not_opening:
             session.fail(
                 "does-not-open",
-                f"{len(migration.not_opening)} entries do not open with the key ring of {self.new}. Nothing was switched.",
+                f"{len(migration.not_opening)} entries do not open with the keys of {self.new}. Nothing was switched.",
                 Exit.DOES_NOT_OPEN,
             )
         if not migration.complete(verified):
             session.fail(
                 "directory",
-                f"the target has {verified} entries instead of {self.journal.count()}. Nothing was switched; run it again.",
+                f"the target has {verified} entries, not {self.journal.count()}. Nothing was switched; run it again.",
                 Exit.REFUSED,
             )
         return copied, removed, verified
@@ -138,8 +138,8 @@ class _Run:
         if migration.foreign:
             self.session.fail(
                 "foreign-entries",
-                f"below {self.target.base_dn} there are entries that this migration did not put there, or that somebody "
-                "changed. Nothing was switched. Remove them, or name another base_dn that is empty; then run this again.",
+                f"below {self.target.base_dn} there are entries that this migration did not put there, or that "
+                "somebody changed. Nothing was switched. Remove them, or name an empty base_dn; then run this again.",
                 Exit.REFUSED,
             )
 
@@ -161,8 +161,8 @@ def _abort(session: Session, source: HostDirectory, journal: Journal) -> None:
     left = journal.count()
     session.show(
         {"writable": True, "left_in_target": left},
-        f"The embedded directory takes writes again. The target holds {left} entries from here; a migration that is run "
-        "again takes them over.\nTo give it up, delete what is below the target's base entry, and the --state-dir.",
+        f"The embedded directory takes writes again. The target holds {left} entries from here; a migration that is "
+        "run again takes them over.\nTo give it up, delete what is below the target's base entry, and the --state-dir.",
     )
 
 
@@ -170,24 +170,21 @@ def _embedded(session: Session, source: HostDirectory) -> SlapdConfig:
     uri = source.servers.provider
     slapd = SlapdConfig(uri, source.base_dn, SystemClock())
     try:
-        if uri.startswith("ldapi:") and not source.servers.bind_dn and slapd.is_ours():
-            return slapd
+        embedded = uri.startswith("ldapi:") and not source.servers.bind_dn and slapd.is_ours()
     except DirectoryError as error:
         session.fail("unavailable", str(error), Exit.UNAVAILABLE)
-    _not_embedded(session)
-
-
-def _not_embedded(session: Session) -> NoReturn:
-    session.fail(
-        "not-embedded",
-        f"{session.config_path} names no embedded directory of this host. From other servers, use otpctl directory "
-        "export and import. After a migration, nothing is taken back: codes were spent at the new servers.",
-        Exit.REFUSED,
-    )
+    if not embedded:
+        session.fail(
+            "not-embedded",
+            f"{session.config_path} names no embedded directory of this host. From other servers, use otpctl directory "
+            "export and import. After a migration, nothing is taken back: codes were spent at the new servers.",
+            Exit.REFUSED,
+        )
+    return slapd
 
 
 @contextmanager
-def _read_only(session: Session, slapd: SlapdConfig) -> Iterator[None]:
+def _read_only(slapd: SlapdConfig) -> Iterator[None]:
     """No writes while the block runs, and after it; if it fails, they are taken again: nothing was switched."""
     try:
         slapd.set_read_only(True)

@@ -55,8 +55,12 @@ class Journal:
             raise BusyError from None
         self._file = folder / "journal.sqlite"
         self._database = sqlite3.connect(self._file)
-        self._database.execute("PRAGMA synchronous = FULL")
+        # The log stays open, and is not made anew for each change: the process is otpd's user then, and may make
+        # no file here.
+        for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
+            self._database.execute(f"PRAGMA {setting}")
         self._database.executescript(_TABLES)
+        self.next_pass()
 
     def __enter__(self) -> Self:
         return self
