@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from otpd.adapters.slapd import BASE_DN, Account, initialise
-from otpd.cli import backup
+from otpd.cli import backup, migrate
 from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, json_option, pass_session
 from otpd.errors import DirectoryError
 
@@ -21,6 +21,7 @@ def directory() -> None:
 
 directory.add_command(backup.export)
 directory.add_command(backup.import_)
+directory.add_command(migrate.migrate)
 
 
 @directory.command()

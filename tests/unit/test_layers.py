@@ -76,6 +76,7 @@ def test_one_importer_each() -> None:
             "otpd.adapters.ldap_connections",
             "otpd.adapters.ldap_inspection",
             "otpd.adapters.ldap_watch",
+            "otpd.adapters.slapd_config",
         },
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},
         "systemd": {"otpd.adapters.systemd"},
