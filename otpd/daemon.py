@@ -34,6 +34,8 @@ from otpd.adapters.zmq_server import ListenError, Server
 from otpd.clock import SystemClock
 from otpd.dialogue import Dialogue
 from otpd.directory import Directory
+from otpd.enrol_at_login import EnrolAtLogin
+from otpd.enrolment import Enrolments
 from otpd.errors import ConfigError, OtpdError, StoreError
 from otpd.factor import Parts
 from otpd.management import Management
@@ -72,17 +74,17 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
     logins = replace(parts, directory=_login_directory(settings, keys, servers)) if "auth" in which else parts
     rule, path = settings.offline.rule(), Path(settings.offline.file)
     tickets = Tickets(keys, process.boot_id(), clock)
+    enrolments = Enrolments(parts, settings.totp.issuer, settings.totp.parameters())
     return Service(
-        dialogue=Dialogue(policy, accounts, logins, tickets),
+        dialogue=Dialogue(policy, accounts, logins, tickets, EnrolAtLogin(enrolments)),
         management=Management(
             Context(
                 policy,
                 accounts,
                 parts,
                 tickets,
-                settings.totp.issuer,
+                enrolments,
                 LdapInspector(servers, base_dn, clock),
-                settings.totp.parameters(),
                 MemoryView(rule, path, keys, clock) if rule.hours else None,
             )
         ),

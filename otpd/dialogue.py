@@ -5,10 +5,11 @@ kept between two steps. Steps block on the directory and run on a worker.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from otpd import audit
+from otpd import audit, texts
 from otpd.clock import Deadline
+from otpd.enrol_at_login import EnrolAtLogin, Question, Stage
 from otpd.errors import DirectoryError, HelperError, SealError, TicketError
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.factors import judge, prompt_of
@@ -31,7 +32,7 @@ _HINTS: Final = {
 
 @dataclass(frozen=True)
 class State:
-    """What travels in the ticket."""
+    """What travels in the ticket; ``enrolment`` is a :class:`~otpd.enrol_at_login.Stage`, while one goes on."""
 
     user: str
     known: bool
@@ -39,6 +40,7 @@ class State:
     rhost: str
     forward_pass: bool
     tries: int
+    enrolment: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Dialogue:
     accounts: Accounts
     parts: Parts
     tickets: Tickets
+    enrolling: EnrolAtLogin
 
     def step(self, peer: Peer, request: Request, deadline: Deadline) -> Reply:
         """The reply to ``request`` of ``peer``; whatever is broken becomes the verdict ``unavailable``."""
@@ -88,11 +91,15 @@ class Dialogue:
 
     def _begin(self, peer: Peer, request: Begin, state: State, expires: float, deadline: Deadline) -> Reply:
         rules = self._rules(state)
-        if rules.unenrolled == "allow" and state.known:
+        if rules.unenrolled != "refuse" and state.known:
             user = self.parts.directory.attempt("code").user(UserName(state.user), deadline)
             if user is None or not user.enrolled:
-                _record("allowed", state, Outcome(Reason.NOT_ENROLLED))
-                return Done(verdict="ignore")
+                if rules.unenrolled == "allow":
+                    _record("allowed", state, Outcome(Reason.NOT_ENROLLED))
+                    return Done(verdict="ignore")
+                # Who sees nothing cannot scan.
+                if not (request.silent or request.use_first_pass):
+                    return self._begin_enrolment(peer, request, state, expires, deadline)
         if request.authtok is not None:
             outcome = self._judge(state, request.authtok, deadline)
             if outcome.accepted:
@@ -104,8 +111,34 @@ class Dialogue:
             return _refuse(state, Outcome(Reason.NO_PROOF), "refuse")
         return self._ask(peer, state, rules, expires)
 
+    def _begin_enrolment(self, peer: Peer, request: Begin, state: State, expires: float, deadline: Deadline) -> Reply:
+        rules, user, service = self._rules(state), UserName(state.user), ServiceName(state.service)
+        question = self.enrolling.begin(user, service, rules, request.authtok, deadline)
+        return self._ask_to_enrol(peer, state, expires, question)
+
+    def _go_on_enrolling(
+        self, peer: Peer, typed: Secret, state: State, stage: Stage, expires: float, deadline: Deadline
+    ) -> Reply:
+        rules, user, service = self._rules(state), UserName(state.user), ServiceName(state.service)
+        step = self.enrolling.answer(user, service, rules, stage, typed, deadline)
+        if isinstance(step, Question):
+            return self._ask_to_enrol(peer, state, expires, step)
+        if step.verdict == "ask for a code":
+            _record("asking", state, Outcome(step.reason, detail="another enrolment was faster"))
+            return self._ask(peer, replace(state, enrolment=None), rules, expires, *step.infos)
+        _record("accepted" if step.verdict == "accept" else "refused", state, Outcome(step.reason, detail=step.detail))
+        return Done(verdict=step.verdict, infos=step.infos)
+
+    def _ask_to_enrol(self, peer: Peer, state: State, expires: float, question: Question) -> Ask:
+        state = replace(state, enrolment=question.stage.to_ticket())
+        ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)
+        return Ask(dialogue=ticket, prompt=question.prompt, infos=question.infos, echo=question.echo)
+
     def _answer(self, peer: Peer, request: Answer, state: State, expires: float, deadline: Deadline) -> Reply:
         rules = self._rules(state)
+        if state.enrolment is not None:
+            stage = Stage.from_ticket(state.enrolment)
+            return self._go_on_enrolling(peer, request.text, state, stage, expires, deadline)
         outcome = self._judge(state, request.text, deadline)
         if outcome.accepted:
             return _accept(state, outcome)
@@ -113,7 +146,7 @@ class Dialogue:
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
         _record("asking again", state, outcome)
-        return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, "This was not accepted."))
+        return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, texts.NOT_ACCEPTED))
 
     def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
         ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)
@@ -126,7 +159,7 @@ class Dialogue:
             typed=typed,
             deadline=deadline,
         )
-        outcome = judge(self._rules(state).accept, attempt, self.parts)
+        outcome = judge(self._rules(state).judged, attempt, self.parts)
         return outcome if state.known else Outcome(Reason.UNKNOWN_USER)
 
     def _rules(self, state: State) -> ServicePolicy:

@@ -18,8 +18,10 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
-Kind = Literal["token", "HOTP token", "app password", "recovery code"]
+Kind = Literal["token", "HOTP token", "app password", "recovery code", "grant"]
 """What a sealed value belongs to."""
+GrantPurpose = Literal["enrolment", "bypass"]
+"""What an administrator hands out: a ticket to enrol with, or a code that opens the door once."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,15 @@ class Token:
 class User:
     """A user's entry and tokens.
 
-    ``failures`` are wrong codes in a row, ``last_failure`` is in seconds since the Unix epoch.
+    ``failures`` are wrong codes in a row; ``last_failure``, and ``reset``, when all that was known of the user was last
+    forgotten, are in seconds since the Unix epoch.
     """
 
     name: UserName
     state: State = "active"
     failures: int = 0
     last_failure: float | None = None
+    reset: float | None = None
     tokens: tuple[Token, ...] = ()
     sealed_recovery_codes: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -92,6 +96,37 @@ class AppPasswordRecord:
     services: frozenset[ServiceName]
     created: float
     sealed_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Something that an administrator handed out for once.
+
+    ``created`` and ``expires`` are whole seconds since the Unix epoch. ``hosts`` are those on which a bypass is good.
+    """
+
+    id: EntryId
+    purpose: GrantPurpose
+    created: float
+    expires: float
+    hosts: frozenset[str]
+    sealed_digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the directory knows of one user, in numbers, for who looks at all of them.
+
+    ``usable_devices`` are those of ``devices`` whose codes count. ``has_recovery_codes`` says whether any is left.
+    """
+
+    name: UserName
+    disabled: bool = False
+    failures: int = 0
+    devices: int = 0
+    usable_devices: int = 0
+    has_recovery_codes: bool = False
+    app_passwords: int = 0
 
 
 @dataclass(frozen=True)
@@ -169,6 +204,17 @@ class Directory(Protocol):
         """Set the state of the user: ``disabled`` suspends what is active below, ``active`` undoes that."""
         ...
 
+    def summaries(self, deadline: Deadline) -> tuple[Summary, ...]:
+        """All users, in one walk over the whole subtree; it takes its time."""
+        ...
+
+    def clear_user(self, name: UserName, at: float, deadline: Deadline) -> None:
+        """Remove all below the user's entry, which must be there, and note the moment ``at`` as that of the reset.
+
+        The moment is noted first, so that an enrolment which was begun before is not finished meanwhile.
+        """
+        ...
+
     def remove_user(self, name: UserName, deadline: Deadline) -> bool:
         """Remove the user's entry and all below it; False when there is none."""
         ...
@@ -199,6 +245,18 @@ class Directory(Protocol):
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:
         """Remove an app password; False when there is none of that id."""
+        ...
+
+    def grants(self, name: UserName, deadline: Deadline) -> tuple[Grant, ...]:
+        """All grants of the user, expired ones too, oldest first; as the server knows them that takes the writes."""
+        ...
+
+    def add_grant(self, name: UserName, grant: Grant, deadline: Deadline) -> bool:
+        """Add a grant below the user's entry; False when there is one of that id."""
+        ...
+
+    def take_grant(self, name: UserName, grant_id: EntryId, deadline: Deadline) -> bool:
+        """Remove a grant, whose id is never used again: True for one caller alone."""
         ...
 
     def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:

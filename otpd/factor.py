@@ -26,7 +26,9 @@ class Reason(StrEnum):
     WRONG_RECOVERY_CODE = "wrong or used recovery code"
     USED_CODE = "code already used"
     NO_PROOF = "not a proof that this service accepts"
-    TYPO = "a typo in an app password or recovery code"
+    TYPO = "a typo in an app password, recovery code or bypass code"
+    WRONG_BYPASS = "wrong, used or expired bypass code"
+    OTHER_HOST = "bypass code of another host"
     NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence
     WRONG_APP_PASSWORD = "wrong app password"  # noqa: S105
     OTHER_SERVICE = "app password of another service"
@@ -82,7 +84,7 @@ class PasswordCheck(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What factors work with; ``host`` is this host's name, for the record of where a token was used."""
+    """What factors work with; ``host`` is this host's name: where a token is used, and what a bypass is good for."""
 
     directory: Directory
     keys: KeyRing

@@ -9,11 +9,14 @@ from otpd.values import ServiceName
 ProofName = NewType("ProofName", str)
 """A word of a service's ``accept``; each factor of ``otpd/factors/`` has one."""
 
-Unenrolled = Literal["refuse", "allow"]
+Unenrolled = Literal["refuse", "enrol-at-login", "allow"]
+QrStyle = Literal["utf8", "ascii", "off"]
 
 CODE: Final = ProofName("code")
 PASSWORD_AND_CODE: Final = ProofName("password+code")
 APP_PASSWORD: Final = ProofName("app-password")
+BYPASS: Final = ProofName("bypass")
+"""No word of ``accept``: a bypass opens whatever a code does."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,19 @@ class ServicePolicy:
 
     ``accept`` names the proofs that open the door, any one of them; the first gives the prompt. ``unenrolled`` says
     what becomes of a user who has no token: ``allow`` makes the module answer PAM_IGNORE, so the rest of the stack
-    decides. ``tries`` is how many answers one dialogue takes.
+    decides; ``enrol-at-login`` leads through an enrolment, in which ``qr`` says how the QR code is drawn. ``tries`` is
+    how many answers one dialogue takes.
     """
 
     accept: tuple[ProofName, ...] = (CODE,)
     unenrolled: Unenrolled = "refuse"
     tries: int = 3
+    qr: QrStyle = "utf8"
+
+    @property
+    def judged(self) -> tuple[ProofName, ...]:
+        """All that opens the door at a login."""
+        return (*self.accept, BYPASS) if CODE in self.accept else self.accept
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ VERSION: Final = b"otpd/1"
 MAX_FRAMES: Final = 32
 MAX_FRAME_BYTES: Final = 8192
 MAX_MESSAGE_BYTES: Final = 32768
+MAX_REPLY_BYTES: Final = 4 * 2**20  # of a management reply: a list of all users is one
 MAX_NAME_BYTES: Final = 256
 MAX_TEXT_BYTES: Final = 512  # PAM_MAX_RESP_SIZE
 MAX_DIALOGUE_BYTES: Final = 2048
@@ -136,17 +137,19 @@ Reply = Ask | Done | Error
 Fields = dict[str, list[bytes]]
 
 
-def check_limits(frames: Sequence[bytes], frame_bytes: int = MAX_FRAME_BYTES) -> None:
+def check_limits(
+    frames: Sequence[bytes], frame_bytes: int = MAX_FRAME_BYTES, message_bytes: int = MAX_MESSAGE_BYTES
+) -> None:
     """Raise :class:`ProtocolError` when ``frames`` go beyond a limit or do not start with the version.
 
-    ``frame_bytes`` is the limit of one frame.
+    ``frame_bytes`` is the limit of one frame, ``message_bytes`` that of all of them.
     """
     if len(frames) > MAX_FRAMES:
         raise ProtocolError(f"more than {MAX_FRAMES} frames in a message")
     if any(len(frame) > frame_bytes for frame in frames):
         raise ProtocolError(f"a frame of more than {frame_bytes} bytes")
-    if sum(len(frame) for frame in frames) > MAX_MESSAGE_BYTES:
-        raise ProtocolError(f"a message of more than {MAX_MESSAGE_BYTES} bytes")
+    if sum(len(frame) for frame in frames) > message_bytes:
+        raise ProtocolError(f"a message of more than {message_bytes} bytes")
     if len(frames) < 2:  # noqa: PLR2004 - the envelope: version and verb
         raise ProtocolError("a message needs a version and a verb")
     if frames[0] != VERSION:
@@ -230,16 +233,19 @@ def encode_reply(reply: Reply) -> list[bytes]:
             return _encode("error", reason=reply.reason)
 
 
-def encode_management(verb: str, body: dict[str, Any]) -> list[bytes]:
-    """A message of control.sock: a verb or ``ok`` or ``error``, and its JSON object."""
+def encode_management(verb: str, body: dict[str, Any], limit: int = MAX_MESSAGE_BYTES) -> list[bytes]:
+    """A message of control.sock: a verb or ``ok`` or ``error``, and its JSON object.
+
+    ``limit`` is in bytes; a reply may have :data:`MAX_REPLY_BYTES`.
+    """
     frames = [VERSION, verb.encode(), json.dumps(body, ensure_ascii=False).encode()]
-    check_limits(frames, MAX_MESSAGE_BYTES)
+    check_limits(frames, limit, limit)
     return frames
 
 
-def decode_management(frames: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
+def decode_management(frames: Sequence[bytes], limit: int = MAX_MESSAGE_BYTES) -> tuple[str, dict[str, Any]]:
     """The verb and the object of a message of control.sock; raises :class:`ProtocolError`."""
-    check_limits(frames, MAX_MESSAGE_BYTES)
+    check_limits(frames, limit, limit)
     if len(frames) != 3:  # noqa: PLR2004 - version, verb, body
         raise ProtocolError("expected a version, a verb and one JSON object")
     try:

@@ -16,6 +16,7 @@ from otpd.identity import Accounts, Peer
 from otpd.management import Management
 from otpd.management.verb import Refused
 from otpd.protocol import (
+    MAX_REPLY_BYTES,
     Begin,
     Done,
     Error,
@@ -81,7 +82,7 @@ class Service:
         if isinstance(reply, Refused):
             await self._pad(started)
             return encode_management("error", {"reason": reply.reason, "message": reply.message, **reply.details})
-        return encode_management("ok", reply)
+        return encode_management("ok", reply, MAX_REPLY_BYTES)
 
     async def _dialogue(self, peer: Peer, frames: list[bytes], *, own_only: bool) -> list[bytes]:
         started = self.clock.monotonic()

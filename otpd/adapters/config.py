@@ -25,7 +25,7 @@ from otpd.otp import (
     Algorithm,
     OtpParameters,
 )
-from otpd.policy import CODE, Policy, ProofName, ServicePolicy, Unenrolled
+from otpd.policy import CODE, Policy, ProofName, QrStyle, ServicePolicy, Unenrolled
 from otpd.values import ServiceName
 
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
@@ -203,11 +203,14 @@ class ServiceTable:
     accept: Annotated[tuple[ProofName, ...], _proofs] = (CODE,)
     unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
     tries: Annotated[int, _between(1, 5)] = 3
+    qr: Annotated[QrStyle, _one_of(get_args(QrStyle))] = "utf8"
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what would let everybody in."""
+        """Refuse what would let everybody in, and enrolments for codes that nothing would ask for."""
         if self.unenrolled == "allow" and self.accept != (CODE,):
             raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
+        if self.unenrolled == "enrol-at-login" and self.accept != (CODE,):
+            raise ValueError('unenrolled = "enrol-at-login" goes with accept = ["code"] alone')
 
 
 @attrs.frozen
@@ -228,7 +231,7 @@ class Config:
     def policy(self) -> Policy:
         """The rules of all services."""
         rules = {
-            ServiceName(name): ServicePolicy(table.accept, table.unenrolled, table.tries)
+            ServiceName(name): ServicePolicy(table.accept, table.unenrolled, table.tries, table.qr)
             for name, table in self.service.items()
         }
         return Policy(rules.pop(ServiceName("default"), ServicePolicy()), rules)

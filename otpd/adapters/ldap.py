@@ -24,7 +24,18 @@ from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Connections, Operation, Role, check
 from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
-from otpd.directory import AppPasswordRecord, Directory, SealedValue, SealedValues, State, Token, Use, User
+from otpd.directory import (
+    AppPasswordRecord,
+    Directory,
+    Grant,
+    SealedValue,
+    SealedValues,
+    State,
+    Summary,
+    Token,
+    Use,
+    User,
+)
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
@@ -32,6 +43,8 @@ from otpd.values import EntryId, TimeStep, UserName
 Changes = Mapping[str, list[tuple[str, list[Any]]]]
 
 _MAX_ENTRIES: Final = 1000
+_PAGE_ENTRIES: Final = 1000
+_PAGED: Final = "1.2.840.113556.1.4.319"  # RFC 2696
 _RECOVERY: Final = "otpdRecoveryCodes"
 _SUCCESS: Final[int] = RESULT_SUCCESS
 _LOST: Final = (RESULT_NO_SUCH_ATTRIBUTE, RESULT_NO_SUCH_OBJECT, RESULT_ATTRIBUTE_OR_VALUE_EXISTS)
@@ -142,11 +155,25 @@ class LdapDirectory:
         for dn, _ in found:
             self._compare_and_set(dn, {"otpdState": _from_to(old, new)}, deadline)
 
+    def summaries(self, deadline: Deadline) -> tuple[Summary, ...]:  # noqa: D102
+        return entries.to_summaries(self._walk(entries.SUMMARISED, entries.SUMMARY_ATTRIBUTES, deadline))
+
+    def clear_user(self, name: UserName, at: float, deadline: Deadline) -> None:  # noqa: D102
+        self.user(name, deadline)  # raises where it is another user's, whose name differs in case alone
+        noted: Changes = {"otpdReset": [(ldap3.MODIFY_REPLACE, [entries.from_time(at)])]}
+        self._modify(self._user_dn(name), noted, deadline)
+        self._delete_below(name, deadline)
+        forgotten: Changes = {
+            "otpdState": [(ldap3.MODIFY_REPLACE, [])],
+            "oathLastFailure": [(ldap3.MODIFY_REPLACE, [])],
+            "oathFailureCount": [(ldap3.MODIFY_REPLACE, [0])],
+        }
+        self._modify(self._user_dn(name), forgotten, deadline)
+
     def remove_user(self, name: UserName, deadline: Deadline) -> bool:  # noqa: D102
         if self.user(name, deadline) is None:
             return False
-        for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):
-            self._delete(dn, deadline)
+        self._delete_below(name, deadline)
         return self._delete(self._user_dn(name), deadline)
 
     def set_token_state(self, name: UserName, token: Token, state: State, deadline: Deadline) -> bool:  # noqa: D102
@@ -181,6 +208,26 @@ class LdapDirectory:
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
         return self._remove(name, ("otpdAppPassword",), app_id, deadline)
+
+    def grants(self, name: UserName, deadline: Deadline) -> tuple[Grant, ...]:  # noqa: D102
+        which = "(|(objectClass=otpdUser)(objectClass=otpdGrant))"
+        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write")
+        for _, entry in found:
+            if entries.is_a(entry, "otpdUser"):
+                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
+        grants = [entries.to_grant(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdGrant")]
+        return tuple(sorted(grants, key=lambda grant: (grant.created, grant.id)))
+
+    def add_grant(self, name: UserName, grant: Grant, deadline: Deadline) -> bool:  # noqa: D102
+        return self._add(self._child_dn(name, grant.id), entries.from_grant(grant), deadline)
+
+    def take_grant(self, name: UserName, grant_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
+        # RFC 4511 section 4.8: of several that delete one entry, one is answered with success.
+        return self._delete(self._child_dn(name, grant_id), deadline)
+
+    def _delete_below(self, name: UserName, deadline: Deadline) -> None:
+        for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):
+            self._delete(dn, deadline)
 
     def _remove(self, name: UserName, classes: tuple[str, ...], entry_id: EntryId, deadline: Deadline) -> bool:
         # It is searched for first: the id of something else must not remove that.
@@ -274,6 +321,33 @@ class LdapDirectory:
         code = check(result, "search", self._base_dn, accept)
         items = [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
         return items, code == RESULT_SIZE_LIMIT_EXCEEDED
+
+    def _walk(self, which: str, attributes: Sequence[str], deadline: Deadline) -> list[tuple[str, Entry]]:
+        """Every entry below the base for which ``which`` holds, by the control of RFC 2696, on one connection."""
+
+        def walk(link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
+            found: list[tuple[str, Entry]] = []
+            cookie: bytes | None = None
+            while True:
+                _, result, page, _ = link.search(
+                    self._base_dn,
+                    which,
+                    attributes=attributes,
+                    paged_size=_PAGE_ENTRIES,
+                    paged_criticality=True,
+                    paged_cookie=cookie,
+                    time_limit=int(deadline.remaining_seconds()) + 1,
+                )
+                found += [(item["dn"], item["raw_attributes"]) for item in page if item["type"] == "searchResEntry"]
+                cookie = result.get("controls", {}).get(_PAGED, {}).get("value", {}).get("cookie")
+                if result["result"] != RESULT_SUCCESS or not cookie:
+                    return True, result, found, None
+
+        _, result, found, _ = self._call("write", "search", deadline, walk)
+        if result["result"] == RESULT_SIZE_LIMIT_EXCEEDED:
+            raise DirectoryError(f"search: the directory gives otpd's account no more than {len(found)} entries")
+        check(result, "search", self._base_dn, (_SUCCESS,))
+        return list(found)
 
     def _find_base(self, link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
         """Raise where this server lacks the base itself: then it has lost its data, and does not know who is enrolled.

@@ -5,13 +5,14 @@ attribute and never the value.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
-from otpd.directory import AppPasswordRecord, Kind, SealedValue, State, Token, Use, User
+from otpd.directory import AppPasswordRecord, Grant, GrantPurpose, Kind, SealedValue, State, Summary, Token, Use, User
 from otpd.errors import EntryError
 from otpd.otp import MAX_DIGITS, MAX_PERIOD_SECONDS, MIN_DIGITS, MIN_PERIOD_SECONDS, OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
@@ -40,6 +41,10 @@ ATTRIBUTES: Final = (
     "otpdLastUsed",
     "otpdLastHost",
     "otpdLastService",
+    "otpdPurpose",
+    "otpdExpires",
+    "otpdHost",
+    "otpdReset",
 )
 
 # RFC 4530; a server may have none.
@@ -48,7 +53,7 @@ UUID: Final = "entryUUID"
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
-OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdHotpToken", "otpdAppPassword", "otpdRecoveryCodes")
+OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdHotpToken", "otpdAppPassword", "otpdRecoveryCodes", "otpdGrant")
 
 # The classes of tokens, with the attribute that holds the last step that was spent.
 MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep", "otpdHotpToken": "oathHOTPCounter"}
@@ -56,6 +61,13 @@ MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep",
 # What a user's codes are judged by, as a filter.
 _CODE_CLASSES: Final = ("otpdUser", *MOVING_FACTORS, "otpdRecoveryCodes")
 OF_CODES: Final = f"(|{''.join(f'(objectClass={name})' for name in _CODE_CLASSES)})"
+
+# What is needed of each entry where all users are looked at, and of which entries.
+SUMMARY_ATTRIBUTES: Final = ("objectClass", "otpdState", "oathFailureCount")
+SUMMARISED: Final = (
+    f"(|{''.join(f'(objectClass={name})' for name in ('otpdUser', *MOVING_FACTORS, 'otpdAppPassword'))}"
+    "(&(objectClass=otpdRecoveryCodes)(otpdSealedRecoveryCode=*)))"
+)
 
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
@@ -74,6 +86,7 @@ SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdHotpToken": ("HOTP token", "otpdSealedSeed"),
     "otpdAppPassword": ("app password", "otpdSealedDigest"),
     "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
+    "otpdGrant": ("grant", "otpdSealedDigest"),
 }
 
 _RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
@@ -159,6 +172,7 @@ def to_user(
         state=_optional(where, entry, "otpdState", _state) or "active",
         failures=_one(where, entry, "oathFailureCount", _natural),
         last_failure=_optional(where, entry, "oathLastFailure", _time),
+        reset=_optional(where, entry, "otpdReset", _time),
         tokens=tokens,
         sealed_recovery_codes=recovery_codes,
     )
@@ -282,6 +296,62 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
     }
 
 
+def to_grant(dn: str, entry: Entry) -> Grant:
+    """The record of a grant's entry."""
+    return Grant(
+        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
+        purpose=_one(dn, entry, "otpdPurpose", _purpose),
+        created=_one(dn, entry, "otpdCreated", _time),
+        expires=_one(dn, entry, "otpdExpires", _time),
+        hosts=frozenset(value.decode("ascii", "replace") for value in entry.get("otpdHost", [])),
+        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
+    )
+
+
+def from_grant(grant: Grant) -> dict[str, Any]:
+    """The attributes of a new grant's entry."""
+    return {
+        "objectClass": ["otpdGrant"],
+        "otpdId": grant.id,
+        "otpdPurpose": grant.purpose,
+        "otpdSealedDigest": grant.sealed_digest,
+        "otpdCreated": from_time(grant.created),
+        "otpdExpires": from_time(grant.expires),
+        **({"otpdHost": sorted(grant.hosts)} if grant.hosts else {}),
+    }
+
+
+def to_summaries(found: Iterable[tuple[str, Entry]]) -> tuple[Summary, ...]:
+    """What the entries of a walk come to, user by user, in the order of names.
+
+    An entry that does not parse spoils the line of its own user alone: who looks at all of them must see the others.
+    """
+    counts: dict[UserName, Counter[str]] = defaultdict(Counter)
+    for dn, entry in found:
+        kind = next(name for name in OBJECT_CLASSES if is_a(entry, name))
+        kind = "token" if kind in MOVING_FACTORS else kind
+        name = user_above(dn if kind != "otpdUser" else f"otpdId=,{dn}")
+        state = next(iter(entry.get("otpdState", [])), b"active").decode("ascii", "replace")
+        counts[name][kind] += 1
+        counts[name][f"{kind} {state}"] += 1
+        if kind == "otpdUser":
+            failures = next(iter(entry.get("oathFailureCount", [])), b"0")
+            counts[name]["failures"] = int(failures) if failures.isdigit() else 0
+    return tuple(
+        Summary(
+            name=name,
+            disabled=bool(count["otpdUser disabled"]),
+            failures=count["failures"],
+            devices=count["token"],
+            usable_devices=0 if count["otpdUser disabled"] else count["token active"],
+            has_recovery_codes=bool(count["otpdRecoveryCodes"]),
+            app_passwords=count["otpdAppPassword"],
+        )
+        for name, count in sorted(counts.items())
+        if count["otpdUser"]
+    )
+
+
 def to_sealed_values(dn: str, entry: Entry) -> list[SealedValue]:
     """What is sealed in an entry of one of the classes of :data:`SEALED`.
 
@@ -347,6 +417,12 @@ def _state(value: bytes) -> State:
     if value.decode() not in get_args(State):
         raise ValueError
     return cast("State", value.decode())
+
+
+def _purpose(value: bytes) -> GrantPurpose:
+    if value.decode() not in get_args(GrantPurpose):
+        raise ValueError
+    return cast("GrantPurpose", value.decode())
 
 
 def _time(value: bytes) -> float:

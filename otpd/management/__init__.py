@@ -4,7 +4,7 @@ otpctl is only a client. Whatever a user must prove is proved here, before the v
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from otpd import audit
@@ -13,7 +13,7 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Outcome, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, inspection, keys, recovery_codes, tokens, users
+from otpd.management import app_passwords, enrolment, handed_out, inspection, keys, recovery_codes, tokens, users
 from otpd.management.verb import SERVICE, Call, Context, Field, Refused, Verb, refusal_text
 from otpd.policy import CODE
 from otpd.secret import Secret
@@ -24,13 +24,14 @@ _ID: Final = Field(64, required=True)
 _KEY: Final = Field(32, required=True)
 _CODE: Final = Field(64, required=True)
 _WORD: Final = Field(16)
+_WALK_SECONDS: Final = 50.0  # otpctl waits for a minute
 
 VERBS: Final[Mapping[str, Verb]] = {
     "status": Verb(users.status),
     "enrol-begin": Verb(
         enrolment.begin,
         {"label": _LABEL, "kind": _WORD, "algorithm": _WORD, "digits": _WORD, "period": _WORD, "seed": Field(256)},
-        proof="code or account password",
+        proof="to enrol",
         check=enrolment.may_begin,
     ),
     "enrol-confirm": Verb(
@@ -52,12 +53,19 @@ VERBS: Final[Mapping[str, Verb]] = {
     "recovery-codes": Verb(recovery_codes.generate, proof="code", check=recovery_codes.may_have),
     "disable": Verb(users.disable, root_only=True),
     "enable": Verb(users.enable, root_only=True),
+    "unlock": Verb(users.unlock, root_only=True),
     "reset": Verb(users.reset, root_only=True, gone_users=True),
+    "ticket": Verb(handed_out.ticket, {"hours": Field(4, required=True)}, root_only=True),
+    "bypass": Verb(
+        handed_out.bypass, {"minutes": Field(4, required=True), "hosts": Field(1024, required=True)}, root_only=True
+    ),
+    # It looks at every entry, as key-strays does.
+    "user-list": Verb(users.listing, {"after": Field(256)}, root_only=True, least_seconds=_WALK_SECONDS),
     "key-ring": Verb(keys.ring, root_only=True),
     "key-usage": Verb(keys.usage, {"key": _KEY}, root_only=True),
     "key-reseal": Verb(keys.reseal, {"key": _KEY, "skip": Field(8)}, root_only=True, check=keys.may_reseal),
-    # It looks at every entry, and otpctl waits 15 seconds.
-    "key-strays": Verb(keys.strays, root_only=True, least_seconds=12),
+    # It looks at every entry.
+    "key-strays": Verb(keys.strays, root_only=True, least_seconds=_WALK_SECONDS),
     "directory-check": Verb(inspection.check, root_only=True),
 }
 
@@ -99,9 +107,10 @@ class Management:
         if verb.root_only and not call.peer.is_root:
             return Refused("not-permitted", "Only root may do this.")
         refused = verb.check(self.context, call)
-        if refused is None and verb.proof and not call.peer.is_root:
-            refused = self._prove(verb, call)
-        return refused or verb.handler(self.context, call)
+        if refused is not None:
+            return refused
+        proved = self._prove(verb, call) if verb.proof and not call.peer.is_root else call
+        return proved if isinstance(proved, Refused) else verb.handler(self.context, proved)
 
     def _target(self, peer: Peer, verb: Verb, wanted: str | None) -> UserName | Refused:
         accounts = self.context.accounts
@@ -114,22 +123,30 @@ class Management:
             return UserName(wanted)
         return name if name is not None else Refused("no-such-user", f"There is no user {wanted or peer}.")
 
-    def _prove(self, verb: Verb, call: Call) -> Refused | None:
+    def _prove(self, verb: Verb, call: Call) -> Refused | Call:
         user = self.context.parts.directory.user(call.user, call.deadline)
-        kind = "code" if verb.proof == "code" or (user and user.enrolled) else "account password"
-        if kind == "code" and not (user and user.enrolled):
+        enrolled = bool(user and user.enrolled)
+        kind = "code" if verb.proof == "code" or enrolled else "account password"
+        if verb.proof == "code" and not enrolled:
             return Refused("not-enrolled", "You have no second factor yet. Enrol first: otpctl enroll")
         if "proof" not in call.fields:
             return Refused("proof-required", f"Prove that it is you: your {kind}.", {"kind": kind})
         proof = Secret(call.fields["proof"].encode())
-        if kind == "account password":
-            right = self.context.parts.check_password(call.user, proof, call.deadline)
-            outcome = Outcome(Reason.ACCEPTED if right else Reason.WRONG_PASSWORD)
-        else:
-            attempt = Attempt(call.user, SERVICE, proof, call.deadline, at_shell=True)
-            outcome = judge((CODE,), attempt, self.context.parts)
+        if verb.proof == "to enrol":
+            grant = self.context.enrolments.ticket_of(call.user, proof, call.deadline)
+            if grant:
+                audit.record("proof", user=call.user, service=SERVICE, reason=Reason.ACCEPTED, detail=f"ticket {grant}")
+                return replace(call, grant=grant)
+        outcome = self._judge(kind, call, proof)
         audit.record("proof", user=call.user, service=SERVICE, reason=outcome.reason, detail=outcome.detail)
-        return None if outcome.accepted else Refused("proof-refused", refusal_text(outcome, f"Wrong {kind}."))
+        return call if outcome.accepted else Refused("proof-refused", refusal_text(outcome, f"Wrong {kind}."))
+
+    def _judge(self, kind: str, call: Call, proof: Secret) -> Outcome:
+        if kind == "code":
+            attempt = Attempt(call.user, SERVICE, proof, call.deadline, at_shell=True)
+            return judge((CODE,), attempt, self.context.parts)
+        right = self.context.parts.check_password(call.user, proof, call.deadline)
+        return Outcome(Reason.ACCEPTED if right else Reason.WRONG_PASSWORD)
 
 
 def _explained(error: OtpdError) -> str:

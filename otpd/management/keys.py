@@ -15,6 +15,7 @@ from otpd.errors import ProtocolError, SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.factors.code import HOTP_PURPOSE, SEED_PURPOSE
 from otpd.factors.recovery_code import RECOVERY_PURPOSE
+from otpd.grants import GRANT_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.ring_text import KEY_ID
 
@@ -99,6 +100,8 @@ def bound_to(value: SealedValue) -> tuple[str, tuple[str, ...]]:
             return HOTP_PURPOSE, (value.user, value.id)
         case "app password":
             return DIGEST_PURPOSE, (value.user, value.id)
+        case "grant":
+            return GRANT_PURPOSE, (value.user, value.id)
         case "recovery code":
             return RECOVERY_PURPOSE, (value.user,)
 

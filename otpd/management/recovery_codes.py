@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from otpd import audit, recovery
-from otpd.factors.recovery_code import RECOVERY_PURPOSE
+from otpd import audit
+from otpd.factors.recovery_code import new_recovery_codes
 from otpd.management.verb import Call, Context, Refused
 
 
@@ -19,8 +19,6 @@ def may_have(context: Context, call: Call) -> Refused | None:
 
 def generate(context: Context, call: Call) -> dict[str, Any]:
     """A fresh set in the place of whatever is left of the last one."""
-    codes = recovery.generate()
-    sealed = [context.parts.keys.seal(RECOVERY_PURPOSE, (call.user,), recovery.digest(code.reveal())) for code in codes]
-    context.parts.directory.set_recovery_codes(call.user, sealed, context.parts.clock.wall(), call.deadline)
+    codes = new_recovery_codes(call.user, context.parts, call.deadline)
     audit.record("recovery codes made", user=call.user, peer=call.peer)
     return {"user": call.user, "recovery_codes": [code.reveal().decode() for code in codes]}

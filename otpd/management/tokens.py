@@ -92,7 +92,7 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | R
     if token is None or user is None:
         return _unknown()
     if user.state == "disabled":
-        return Refused("disabled", "The user is disabled as a whole. See: otpctl enable")
+        return Refused("disabled", "The user is disabled as a whole. See: otpctl user enable")
     if token.state != state and not context.parts.directory.set_token_state(call.user, token, state, call.deadline):
         return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
     audit.record(f"token set {state}", user=call.user, peer=call.peer, token=token.id)

@@ -1,12 +1,16 @@
-"""The user as a whole: status, disable, enable."""
+"""The user as a whole: status, disable, enable, unlock, reset; and all users at a glance."""
 
 import math
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Final
 
 from otpd import audit, throttle
 from otpd.directory import State
-from otpd.management import tokens
+from otpd.management import handed_out, tokens
 from otpd.management.verb import Call, Context, Refused
+
+_RACES: Final = 20
+MAX_LISTED: Final = 10_000
 
 
 def status(context: Context, call: Call) -> dict[str, Any]:
@@ -26,6 +30,7 @@ def status(context: Context, call: Call) -> dict[str, Any]:
         "tokens": [tokens.described(token) for token in (user.tokens if user else ())],
         "recovery_codes": len(user.sealed_recovery_codes) if user else 0,
         "app_passwords": len(context.parts.directory.app_passwords(call.user, call.deadline)),
+        "grants": [handed_out.shown(grant) for grant in context.parts.directory.grants(call.user, call.deadline)],
         **offline,
     }
 
@@ -58,12 +63,39 @@ def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
     return _set_state(context, call, "active")
 
 
+def unlock(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Forget the wrong codes, so that the next one is looked at at once."""
+    for _ in range(_RACES):
+        user = context.parts.directory.user(call.user, call.deadline)
+        if user is None or not user.failures:
+            return {"user": call.user, "failures": user.failures if user else 0}
+        now = context.parts.clock.wall()
+        if context.parts.directory.set_failures(call.user, user.failures, 0, now, call.deadline):
+            audit.record("unlocked", user=call.user, peer=call.peer)
+            return {"user": call.user, "failures": user.failures}
+    return Refused("unavailable", "Somebody goes on guessing. Disable the user, or try again.")
+
+
 def reset(context: Context, call: Call) -> dict[str, Any] | Refused:
-    """Forget all that is known of the user, who is then as before the first enrolment."""
-    if not context.parts.directory.remove_user(call.user, call.deadline):
+    """Forget all that is known of the user, who is then as before the first enrolment.
+
+    Of a user whom NSS knows, the moment is noted, so that no enrolment that was begun before can be finished.
+    """
+    directory = context.parts.directory
+    if context.accounts.canonical_name(call.user) is not None:
+        directory.ensure_user(call.user, call.deadline)
+        directory.clear_user(call.user, context.parts.clock.wall(), call.deadline)
+    elif not directory.remove_user(call.user, call.deadline):
         return Refused("nothing-there", "Nothing is known of this user.")
     audit.record("reset", user=call.user, peer=call.peer)
     return {"user": call.user}
+
+
+def listing(context: Context, call: Call) -> dict[str, Any]:
+    """What the directory knows of all users, in numbers, after the name ``after``."""
+    after = call.fields.get("after", "")
+    summaries = [one for one in context.parts.directory.summaries(call.deadline) if one.name > after]
+    return {"users": [asdict(one) for one in summaries[:MAX_LISTED]], "more": len(summaries) > MAX_LISTED}
 
 
 def _set_state(context: Context, call: Call, state: State) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from otpd.clock import Deadline
+from otpd.enrolment import Enrolments
 from otpd.factor import Outcome, Parts, Reason
 from otpd.identity import Accounts, Peer
 from otpd.inspection import Inspector
 from otpd.offline import OfflineView
-from otpd.otp import DEFAULT_PARAMETERS, OtpParameters
 from otpd.policy import Policy
 from otpd.ticket import Tickets
 from otpd.values import ServiceName, UserName
@@ -42,29 +42,29 @@ class Refused:
 
 @dataclass(frozen=True)
 class Context:
-    """What the verbs work with.
-
-    ``issuer`` is what authenticator apps show, ``parameters`` what they are enrolled with where nothing is chosen.
-    """
+    """What the verbs work with."""
 
     policy: Policy
     accounts: Accounts
     parts: Parts
     tickets: Tickets
-    issuer: str
+    enrolments: Enrolments
     inspector: Inspector
-    parameters: OtpParameters = DEFAULT_PARAMETERS
     offline: OfflineView | None = None
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call, after permission and proof were checked: ``peer`` acts for ``user``."""
+    """One call, after permission and proof were checked: ``peer`` acts for ``user``.
+
+    ``grant`` is the id of the enrolment ticket that was the proof, if one was.
+    """
 
     peer: Peer
     user: UserName
     fields: Mapping[str, str] = field(repr=False)
     deadline: Deadline = field(repr=False)
+    grant: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Field:
 class Verb:
     """A verb: its code, its fields beside ``user`` and ``proof``, and what stands before it.
 
-    ``proof`` is what a peer other than root must give: a current code, or, for who has none yet, the account password.
+    ``proof`` is what a peer other than root must give: a current code; or, to enrol, an enrolment ticket, or the
+    account password of who has no token yet.
     ``gone_users`` says that it is of use for names that NSS does not know any more.
     ``check`` refuses, before a proof is asked for and a code spent, what could not be done anyway. ``least_seconds`` is
     for what takes longer than logins may: its deadline is no nearer than that, whatever the configuration says.
@@ -87,7 +88,7 @@ class Verb:
 
     handler: Callable[[Context, Call], dict[str, Any] | Refused]
     fields: Mapping[str, Field] = field(default_factory=dict)
-    proof: Literal["", "code", "code or account password"] = ""
+    proof: Literal["", "code", "to enrol"] = ""
     root_only: bool = False
     gone_users: bool = False
     least_seconds: float = 0.0

@@ -40,10 +40,15 @@ def export(bulk: BulkDirectory, writer: Writer, keys: KeyRing, advance: Callable
     """
     result = Exported()
     for page in bulk.pages():
-        for entry in page.entries:
+        for entry in filter(_is_kept, page.entries):
             result.note(entry, keys)
             writer.add(entry.to_line())
         result.left_out += [one.dn for one in page.foreign][: SHOWN - len(result.left_out)]
         advance(len(page.entries))
     writer.close()
     return result
+
+
+def _is_kept(entry: Entry) -> bool:
+    """Whether it belongs into a backup: a grant that was used since must not be good again."""
+    return entry.object_class != "otpdGrant"

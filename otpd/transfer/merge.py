@@ -65,6 +65,12 @@ RULES: Final[Mapping[str, Rule]] = {
     # A throttle is not undone.
     "oathFailureCount": _current,
     "oathLastFailure": _current,
+    # No enrolment that a reset ended is finished after all.
+    "otpdReset": _current,
+    # What an administrator handed out is in no backup.
+    "otpdPurpose": _current,
+    "otpdExpires": _current,
+    "otpdHost": _current,
     # See _sealed.
     "otpdSealedSeed": _current,
     "otpdSealedDigest": _current,

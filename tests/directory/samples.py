@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from otpd.clock import Deadline, SystemClock
-from otpd.directory import AppPasswordRecord, Token
+from otpd.directory import AppPasswordRecord, Grant, Token
 from otpd.otp import OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep
 
@@ -33,6 +33,18 @@ def app_password(number: int = 1, **other: object) -> AppPasswordRecord:
         label="mail",
         services=frozenset({ServiceName("imap"), ServiceName("smtp")}),
         created=1_700_000_000.0 + number,
+        sealed_digest=b"k1.ZGlnZXN0",
+    )
+    return replace(made, **other)  # type: ignore[arg-type]
+
+
+def grant(number: int = 1, **other: object) -> Grant:
+    made = Grant(
+        id=EntryId(f"grant{number:03}"),
+        purpose="bypass",
+        created=1_700_000_000.0 + number,
+        expires=1_700_000_900.0 + number,
+        hosts=frozenset({"web1", "web2.example.org"}),
         sealed_digest=b"k1.ZGlnZXN0",
     )
     return replace(made, **other)  # type: ignore[arg-type]

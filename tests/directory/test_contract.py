@@ -11,13 +11,13 @@ from dataclasses import replace
 import pytest
 
 from otpd.clock import Deadline
-from otpd.directory import Directory, Use
+from otpd.directory import Directory, Summary, Use
 from otpd.errors import DirectoryError, DirectoryUnavailable, EntryError
 from otpd.otp import OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 from .racing import winners
-from .samples import CLOCK, app_password, soon, token
+from .samples import CLOCK, app_password, grant, soon, token
 from .servers import BASE, Server
 
 # What is lost costs 389 Directory Server 15 ms: with 1,000 rounds it takes minutes, and the result is the same.
@@ -465,3 +465,50 @@ class TestServers:
     def test_no_time_left(self, directory: Directory, name: UserName) -> None:
         with pytest.raises(DirectoryUnavailable, match="no time left"):
             directory.user(name, Deadline(CLOCK, CLOCK.monotonic()))
+
+
+def test_grants_come_back_and_are_taken_once(directory: Directory, name: UserName) -> None:
+    first, second = grant(1), grant(2, purpose="enrolment", hosts=frozenset())
+    assert directory.grants(name, soon()) == ()
+    assert directory.add_grant(name, second, soon())
+    assert directory.add_grant(name, first, soon())
+    assert not directory.add_grant(name, first, soon())
+    assert directory.grants(name, soon()) == (first, second)
+    assert directory.take_grant(name, first.id, soon())
+    assert not directory.take_grant(name, first.id, soon())
+    assert not directory.take_grant(UserName("nobody"), first.id, soon())
+    assert directory.grants(name, soon()) == (second,)
+
+
+def test_clearing_leaves_the_moment_alone(directory: Directory, name: UserName) -> None:
+    directory.add_token(name, token(), soon())
+    directory.add_app_password(name, app_password(), soon())
+    directory.add_grant(name, grant(), soon())
+    directory.set_recovery_codes(name, [b"k1.AAAA"], 1_700_000_000.0, soon())
+    directory.set_failures(name, 0, 3, 1_700_000_000.0, soon())
+    directory.set_state(name, "disabled", soon())
+    directory.clear_user(name, 1_700_000_001.0, soon())
+    user = directory.user(name, soon())
+    assert user
+    assert (user.state, user.failures, user.last_failure, user.reset) == ("active", 0, None, 1_700_000_001.0)
+    assert not user.enrolled
+    assert directory.app_passwords(name, soon()) == ()
+    assert directory.grants(name, soon()) == ()
+
+
+def test_summaries_count_what_is_there(directory: Directory, name: UserName) -> None:
+    directory.add_token(name, token(1), soon())
+    directory.add_token(name, token(2, state="disabled"), soon())
+    directory.add_app_password(name, app_password(), soon())
+    directory.set_recovery_codes(name, [b"k1.AAAA", b"k1.AAAB"], 1_700_000_000.0, soon())
+    directory.set_failures(name, 0, 2, 1_700_000_000.0, soon())
+
+    def of(user: UserName) -> Summary:
+        return next(one for one in directory.summaries(soon(30)) if one.name == user)
+
+    assert of(name) == Summary(name, False, 2, 2, 1, True, 1)
+    directory.set_state(name, "disabled", soon())
+    assert of(name) == Summary(name, True, 2, 2, 0, True, 1)
+    special = UserName("sum,m=a\\ry")
+    directory.ensure_user(special, soon())
+    assert of(special) == Summary(special)

@@ -26,7 +26,7 @@ from rig.network import Network, enter
 from rig.processes import LOGS, Processes, connects, own
 
 from otpd.directory import User
-from otpd.management.enrolment import first_token_id
+from otpd.enrolment import first_token_id
 from otpd.values import UserName
 
 from .clients import Login, manage

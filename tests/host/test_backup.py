@@ -179,8 +179,8 @@ def test_overwrite_makes_nothing_valid_again(site: Site, backup: Path) -> None:
     host, (alice, bob, carol) = site.world.host, site.people[:3]
     code, recovery_code = alice.token.code(), alice.recovery_codes.pop()
     assert {site.outcome(alice, typed) for typed in (code, recovery_code)} == {0}
-    run("otpctl", "disable", "--user", bob.name)
-    run("otpctl", "reset", "--user", carol.name)
+    run("otpctl", "user", "disable", bob.name)
+    run("otpctl", "user", "reset", carol.name)
     stolen, carol.token = carol.token, host.enroll(carol.name)
     host.ldap("ldapmodify", stdin=_relabel(host, alice.name))
     differs = directory("import", str(backup), code=1)

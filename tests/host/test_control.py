@@ -54,7 +54,11 @@ BODIES: dict[str, dict[str, str]] = {
     "resync": {"code": "123456", "next": "654321"},
     "disable": {},
     "enable": {},
+    "unlock": {},
     "reset": {},
+    "ticket": {"hours": "24"},
+    "bypass": {"minutes": "15", "hosts": "web1"},
+    "user-list": {},
     "key-ring": {},
     "key-usage": {"key": "k1"},
     "key-reseal": {"key": "k1"},
@@ -238,7 +242,7 @@ class TestOtpctl:
         otpctl("app-password", "revoke", made["id"], stdin=token.code() + "\n")
         assert world.outcome("imap", user, made["password"]) != SUCCESS
         assert otpctl("status", "--user", "root", code=77)[0]["error"] == "not-permitted"
-        assert otpctl("disable", "--user", user, code=77)[0]["error"] == "not-permitted"
+        assert otpctl("user", "disable", user, code=77)[0]["error"] == "not-permitted"
 
     def test_exit_codes(self, world: World, alice: tuple[str, Token]) -> None:
         def code(*arguments: str) -> int:
@@ -264,8 +268,9 @@ class TestOtpctl:
             assert "--show-secret" in done.stderr
 
     def test_every_help_has_an_example(self) -> None:
-        for command in ("", "enroll", "status", "disable", "enable", "app-password create", "app-password revoke",
-                        "directory init", "keys init", "keys add", "keys list", "keys rotate",
+        for command in ("", "enroll", "status", "user list", "user show", "user disable", "user enable",
+                        "user unlock", "user reset", "user ticket", "user bypass", "report", "app-password create",
+                        "app-password revoke", "directory init", "keys init", "keys add", "keys list", "keys rotate",
                         "keys retire"):  # fmt: skip
             text = run("otpctl", *command.split(), "--help")
             assert "Example:" in text, command
@@ -306,12 +311,12 @@ class TestOtpctl:
         user, token = alice
         password = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
         world.secrets.add(password["password"])
-        run("otpctl", "disable", "--user", user)
+        run("otpctl", "user", "disable", user)
         assert world.outcome("anything", user, token.code()) != SUCCESS
         assert world.outcome("imap", user, password["password"]) != SUCCESS
         assert call(user, "enrol-begin", proof=PASSWORD)[1]["reason"] == "disabled"
         assert call("root", "enrol-begin", user=user)[1]["reason"] == "disabled"
-        run("otpctl", "enable", "--user", user)
+        run("otpctl", "user", "enable", user)
         assert world.outcome("anything", user, token.code()) == SUCCESS
         assert world.outcome("imap", user, password["password"]) == SUCCESS
 

@@ -13,7 +13,7 @@ from module.pam_login import AUTH_ERR, SUCCESS
 from rig.host import PERIOD_SECONDS, Token, run
 from rig.people import converse
 
-from otpd.management.enrolment import first_token_id
+from otpd.enrolment import first_token_id
 
 from .conftest import PASSWORD, World
 from .test_control import call

@@ -99,7 +99,7 @@ def test_an_enrolment_that_is_broken_off_leaves_nothing(world: World) -> None:
     enrol_at_a_terminal(user)
     assert call(user, "status")[1] == {
         "user": user, "enrolled": False, "disabled": False, "failures": 0, "wait_seconds": 0, "tokens": [],
-        "recovery_codes": 0, "app_passwords": 0,
+        "recovery_codes": 0, "app_passwords": 0, "grants": [],
     }  # fmt: skip
     assert "No such object" in world.host.ldap_error("ldapsearch", "-b", f"uid={user},ou=otpd")
 

@@ -174,7 +174,7 @@ def test_ignore_alone_opens_nothing(world: World) -> None:
 def test_lenient_asks_who_is_enrolled(world: World, alice: tuple[str, Token]) -> None:
     user, token = alice
     assert world.outcome("lenient", user, token.code()) == SUCCESS
-    run("otpctl", "disable", "--user", user)
+    run("otpctl", "user", "disable", user)
     assert world.outcome("lenient", user, token.code(), "", "") == MAXTRIES, "disabled is not unenrolled"
 
 

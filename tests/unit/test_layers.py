@@ -8,11 +8,13 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 # From the bottom. A folder stands for all that is in it.
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
-    ("symbols", "otp", "app_password", "recovery", "policy", "throttle", "offline"),
+    ("symbols", "otp", "app_password", "recovery", "handout", "policy", "throttle", "offline", "texts"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
-    ("guesses", "moving_factor", "factors"),
-    ("dialogue", "management"),
+    ("guesses", "grants", "moving_factor", "factors"),
+    ("enrolment",),
+    ("enrol_at_login", "management"),
+    ("dialogue",),
     ("adapters",),
     ("service", "daemon", "password_helper", "transfer", "cli"),
 )

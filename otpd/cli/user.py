@@ -1,0 +1,194 @@
+"""``otpctl user``: what an administrator does for one user, or sees of all."""
+
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from otpd.cli.coverage import Person, chosen, people
+from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option
+from otpd.cli.users import moment, sentences
+
+name_argument = click.argument("name")
+
+
+@click.group()
+def user() -> None:
+    """Look after users: see, unlock, disable, reset, help out. For root."""
+
+
+@user.command("list")
+@click.option("--group", "groups", multiple=True, metavar="GROUP", help="Members of this group; repeatable.")
+@click.option("--enrolled/--not-enrolled", default=None, help="Those alone who have a second factor, or who have none.")
+@click.option("--no-recovery-codes", is_flag=True, help="Those alone who enrolled, and have no recovery code left.")
+@json_option
+@pass_session
+def listing(session: Session, groups: tuple[str, ...], enrolled: bool | None, no_recovery_codes: bool) -> None:  # noqa: FBT001 - click's call
+    """List the accounts of this host and what otpd knows of them.
+
+    Accounts are those that NSS lists, from the least uid of people (UID_MIN in login.defs), the members of --group, and
+    whoever is in the directory.
+
+    \b
+    Example:
+      otpctl user list --group staff --not-enrolled
+    """
+    shown = [one for one in people(session, groups) if chosen(one, enrolled, no_recovery_codes)]
+    if session.as_json:
+        session.show({"users": [one.as_json() for one in shown]}, "")
+        return
+    table = Table(
+        "USER", "SECOND FACTOR", "DEVICES", "RECOVERY CODES", "APP PASSWORDS", "FAILURES", box=None, pad_edge=False
+    )
+    for one in shown:
+        table.add_row(*map(Text, _cells(one)))
+    session.console.print(table)
+    click.echo(f"{len(shown)} users", err=True)
+
+
+def _cells(one: Person) -> tuple[str, ...]:
+    recovery = "-" if not one.enrolled else "yes" if one.has_recovery_codes else "none"
+    return (one.name, one.state, str(one.devices), recovery, str(one.app_passwords), str(one.failures))
+
+
+@user.command()
+@name_argument
+@json_option
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Show all that otpd knows of a user, but no secret.
+
+    \b
+    Example:
+      otpctl user show alice
+    """
+    reply = session.call("status", user=name)
+    passwords = session.call("app-password-list", user=name)["app_passwords"]
+    lines = sentences(reply, name)
+    lines += [f"  {one['label'] or one['id']}: {', '.join(one['services'])} (id {one['id']})" for one in passwords]
+    session.show({**reply, "app_passwords": passwords}, "\n".join(lines))
+
+
+@user.command()
+@name_argument
+@json_option
+@pass_session
+def disable(session: Session, name: str) -> None:
+    """Refuse every code and app password of a user, at once.
+
+    \b
+    Example:
+      otpctl user disable alice      (her phone was stolen)
+    """
+    reply = session.call("disable", user=name)
+    text = f"Disabled: every login of {name} that needs a second factor is refused. Undo: otpctl user enable {name}"
+    session.show(reply, text)
+
+
+@user.command()
+@name_argument
+@json_option
+@pass_session
+def enable(session: Session, name: str) -> None:
+    """Take back ``disable``.
+
+    \b
+    Example:
+      otpctl user enable alice
+    """
+    reply = session.call("enable", user=name)
+    session.show(reply, f"Enabled: the codes and app passwords of {name} are accepted again.")
+
+
+@user.command()
+@name_argument
+@json_option
+@pass_session
+def unlock(session: Session, name: str) -> None:
+    """Forget wrong codes, so that the next code is looked at at once.
+
+    \b
+    Example:
+      otpctl user unlock alice
+    """
+    reply = session.call("unlock", user=name)
+    session.show(reply, f"Unlocked: wrong codes of {name} that are forgotten: {reply['failures']}.")
+
+
+@user.command()
+@name_argument
+@click.option("--ticket", "with_ticket", is_flag=True, help="Make an enrolment ticket, good for 24 hours, too.")
+@show_secret_option
+@json_option
+@pass_session
+def reset(session: Session, name: str, with_ticket: bool, show_secret: bool) -> None:  # noqa: FBT001 - click's call
+    """Forget every device, recovery code, app password and ticket of a user.
+
+    The user is then as before the first enrolment. An enrolment that was begun before cannot be finished.
+
+    \b
+    Example:
+      otpctl user reset alice --ticket     (everything of hers was stolen)
+    """
+    if with_ticket:
+        may_show_secret(session, show_secret)
+    reply = session.call("reset", user=name)
+    text = f"Reset: {name} has no second factor and no app passwords any more."
+    if with_ticket:
+        made = session.call("ticket", user=name, hours="24")
+        reply, text = {**reply, "ticket": made}, f"{text}\n\n{_ticket_text(made)}"
+    session.show(reply, text)
+
+
+@user.command()
+@name_argument
+@click.option("--hours", type=click.IntRange(1, 720), default=24, show_default=True, help="How long it is good for.")
+@show_secret_option
+@json_option
+@pass_session
+def ticket(session: Session, name: str, hours: int, show_secret: bool) -> None:  # noqa: FBT001 - click's call
+    """Make a ticket to hand over, with which a user enrols once.
+
+    It takes the place of the account password, or of a code. A new one makes the one before invalid.
+
+    \b
+    Example:
+      otpctl user ticket alice --hours 48
+    """
+    may_show_secret(session, show_secret)
+    made = session.call("ticket", user=name, hours=str(hours))
+    session.show(made, _ticket_text(made))
+
+
+def _ticket_text(made: dict[str, Any]) -> str:
+    return (
+        f"  {made['secret']}\n\nWith this ticket {made['user']} enrols once, until {moment(made['expires'])}:"
+        "\notpctl enroll --ticket, or at a login that offers to enrol. It is shown this once."
+    )
+
+
+@user.command()
+@name_argument
+@click.option("--host", "hosts", multiple=True, required=True, metavar="HOST", help="Where it is good; repeatable.")
+@click.option("--minutes", type=click.IntRange(1, 1440), default=15, show_default=True, help="How long it is good for.")
+@show_secret_option
+@json_option
+@pass_session
+def bypass(session: Session, name: str, hosts: tuple[str, ...], minutes: int, show_secret: bool) -> None:  # noqa: FBT001
+    """Make a code that lets a user in once without the second factor, in an emergency.
+
+    It is typed where a code is asked for. Making and using it is logged as a warning, and the user is told.
+
+    \b
+    Example:
+      otpctl user bypass alice --host web1 --minutes 15
+    """
+    may_show_secret(session, show_secret)
+    made = session.call("bypass", user=name, hosts=" ".join(hosts), minutes=str(minutes))
+    where = ", ".join(made["hosts"])
+    session.show(
+        made,
+        f"  {made['secret']}\n\nThis code lets {name} in once on {where}, until {moment(made['expires'])}."
+        "\nIt is typed where a code is asked for. It is shown this once.",
+    )
