@@ -26,6 +26,8 @@ UNNOTIFIED_SECONDS: Final = 0.8
 """How long what was read is good for where changes are not notified of."""
 
 _ALL: Final = "(objectClass=*)"
+_PATIENCE_SECONDS: Final = 0.5
+"""How long the provider has to answer what any server may: it was there two seconds ago, and may be there no more."""
 _LARGEST_SHARE: Final = 16
 """A user who takes more than this part of the cache is not kept."""
 _USER_BYTES: Final = 700
@@ -137,7 +139,7 @@ class Cache:
         if not vouched:
             return ask(which, role, deadline)
         try:
-            return self._fill(name, ask, deadline if role == "write" else _half(deadline))
+            return self._fill(name, ask, deadline if role == "write" else _soon(deadline))
         except DirectoryError as error:
             # What any server may answer must not depend on the provider, nor a login on what else a user has.
             if role == "write" and isinstance(error, DirectoryUnavailable):
@@ -237,5 +239,5 @@ def _total(things: Iterable[object]) -> int:
     return sum(map(sys.getsizeof, things))
 
 
-def _half(deadline: Deadline) -> Deadline:
-    return Deadline.after(deadline.clock, deadline.remaining_seconds() / 2)
+def _soon(deadline: Deadline) -> Deadline:
+    return Deadline.after(deadline.clock, min(_PATIENCE_SECONDS, deadline.remaining_seconds() / 2))

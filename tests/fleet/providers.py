@@ -15,27 +15,13 @@ olcTLSCertificateFile: {cert}
 olcTLSCertificateKeyFile: {key}
 """
 _REPLICATION: Final = """\
-dn: cn=module{{0}},cn=config
-changetype: modify
-add: olcModuleLoad
-olcModuleLoad: syncprov
-
 dn: cn=config
 changetype: modify
 add: olcServerID
 olcServerID: {number}
 
-dn: olcOverlay=syncprov,olcDatabase={{1}}mdb,cn=config
-changetype: add
-objectClass: olcOverlayConfig
-objectClass: olcSyncProvConfig
-olcOverlay: syncprov
-
 dn: olcDatabase={{1}}mdb,cn=config
 changetype: modify
-add: olcDbIndex
-olcDbIndex: entryUUID,entryCSN eq
--
 add: olcSyncrepl
 olcSyncrepl: rid=001 provider={peer} bindmethod=simple binddn="cn=admin,{suffix}" credentials="{password}"
   searchbase="{suffix}" type=refreshAndPersist retry="1 +" network-timeout=2 timeout=5 keepalive=1:1:1
@@ -81,7 +67,8 @@ def two_providers(network: Network, data_bytes: int) -> tuple[Provider, Provider
     first, second = (Provider(network, authority, name, data_bytes) for name in ("ldap1", "ldap2"))
     first.set_up()
     second.start()
-    second.apply(sample("openldap"), config=True)
+    for name in ("openldap", "syncprov"):
+        second.apply(sample(name), config=True)
     first.replicate(second, 1)
     second.replicate(first, 2)
     return first, second
