@@ -40,6 +40,7 @@ _DATA_BYTES: Final = 256 * 2**20
 _SETTINGS: Final = """\
 [totp]
 window_steps = {window_steps}
+drift_steps = 0
 
 [directory]
 uris = {uris}
