@@ -38,7 +38,7 @@ def test_a_slow_link(fleet: Fleet) -> None:
     with fleet.network.delayed(far.name, fleet.first.name, 0.05):
         started = time.monotonic()
         assert log_in(far.auth, user, "door", code := phone.code()) == "accept"
-        assert 0.2 <= time.monotonic() - started < 2, "a read and a write"
+        assert 0.1 <= time.monotonic() - started < 2, "a write: what is read is known here"
         assert log_in(near.auth, user, "door", code) == "refuse"
         assert log_in(near.auth, user, "door", code := phone.code()) == "accept"
         assert log_in(far.auth, user, "door", code) == "refuse"
