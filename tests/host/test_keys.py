@@ -109,7 +109,7 @@ def fill(ring: KeyRing, names: list[str]) -> list[tuple[str, str, list[str], lis
     made = []
     for name in map(UserName, names):
         directory().ensure_user(name, soon())
-        seed, token_id = otp.new_seed(), first_token_id(name)
+        seed, token_id = otp.new_seed("sha1"), first_token_id(name)
         sealed = ring.seal(SEED_PURPOSE, (name, token_id), seed)
         token = TokenRecord(token_id, "", "active", DEFAULT_PARAMETERS, TimeStep(0), time.time(), sealed)
         assert directory().add_token(name, token, soon())
