@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 
 from otpd import __version__
 from otpd.adapters import config, process, systemd
+from otpd.adapters.aside import Aside
 from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap import LdapDirectory
@@ -47,6 +48,7 @@ from otpd.ticket import Tickets
 
 LOG: Final = logging.getLogger("otpd")
 _CREDENTIAL: Final = "keyring"
+_DAY_SECONDS: Final = 86400
 _STACK_BYTES: Final = 2**20
 SOCKETS: Final = ("auth", "control")
 _MEMORY_BYTES: Final = 512 * 2**20
@@ -70,6 +72,8 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
         check_password=PasswordClient(Path(settings.password.socket)),
         windows=Windows(settings.totp.window_steps, settings.totp.drift_steps, settings.hotp.look_ahead),
         host=process.host_name(),
+        aside=Aside(clock),
+        unused_seconds=settings.app_password.unused_days * _DAY_SECONDS,
     )
     logins = replace(parts, directory=_login_directory(settings, keys, servers)) if "auth" in which else parts
     rule, path = settings.offline.rule(), Path(settings.offline.file)
@@ -86,6 +90,7 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
                 enrolments,
                 LdapInspector(servers, base_dn, clock),
                 MemoryView(rule, path, keys, clock) if rule.hours else None,
+                settings.app_password.limit,
             )
         ),
         pool=ThreadPoolExecutor(settings.daemon.workers, thread_name_prefix="worker"),

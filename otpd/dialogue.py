@@ -158,6 +158,7 @@ class Dialogue:
             service=ServiceName(state.service),
             typed=typed,
             deadline=deadline,
+            rhost=state.rhost,
         )
         outcome = judge(self._rules(state).judged, attempt, self.parts)
         return outcome if state.known else Outcome(Reason.UNKNOWN_USER)

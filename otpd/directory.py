@@ -89,13 +89,37 @@ class User:
 
 @dataclass(frozen=True)
 class AppPasswordRecord:
-    """An app password as it is stored; ``services`` are the PAM services it opens."""
+    """An app password as it is stored.
+
+    ``services`` are the PAM services it opens; ``networks`` (``address/bits``) those from which alone it does, where
+    there are any. ``created`` and ``expires`` are in seconds since the Unix epoch.
+    """
 
     id: EntryId
     label: str
     services: frozenset[ServiceName]
     created: float
     sealed_digest: bytes = field(repr=False)
+    expires: float | None = None
+    networks: frozenset[str] = frozenset()
+    last_use: "AppPasswordUse | None" = None
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """All that limits it, each under its own name, so that none can be taken for another."""
+        ends = () if self.expires is None else (f"expires={int(self.expires)}",)
+        services = (f"service={service}" for service in self.services)
+        return (*services, *ends, *(f"network={network}" for network in self.networks))
+
+
+@dataclass(frozen=True)
+class AppPasswordUse:
+    """A use of an app password: ``at``, in seconds since the Unix epoch and kept in whole minutes, and from where."""
+
+    at: float
+    host: str
+    service: ServiceName
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -241,6 +265,14 @@ class Directory(Protocol):
 
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:
         """Add an app password below the user's entry; False when there is one of that id."""
+        ...
+
+    def rename_app_password(self, name: UserName, app_id: EntryId, label: str, deadline: Deadline) -> bool:
+        """Give an app password another label; False when there is none of that id."""
+        ...
+
+    def note_use(self, name: UserName, record: AppPasswordRecord, use: AppPasswordUse, deadline: Deadline) -> bool:
+        """Note that it was used, if nobody has since ``record`` was read."""
         ...
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:

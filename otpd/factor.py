@@ -4,6 +4,7 @@ A factor is one file under ``otpd/factors/``, registered in one table there. It 
 reason is for the audit log, and decides whether the person may be told something and whether a guess was made.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -31,6 +32,8 @@ class Reason(StrEnum):
     OTHER_HOST = "bypass code of another host"
     NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence
     WRONG_APP_PASSWORD = "wrong app password"  # noqa: S105
+    EXPIRED_APP_PASSWORD = "expired app password"  # noqa: S105
+    OTHER_NETWORK = "app password of another network"
     OTHER_SERVICE = "app password of another service"
     WRONG_PASSWORD = "wrong account password"  # noqa: S105
     NOT_ENROLLED = "not enrolled"
@@ -64,7 +67,8 @@ class Outcome:
 class Attempt:
     """Something that somebody typed to prove that they are ``user``.
 
-    ``at_shell`` says that the kernel vouches for them already, since they ask as the user's own uid.
+    ``at_shell`` says that the kernel vouches for them already, since they ask as the user's own uid. ``rhost`` is where
+    they come from, as the service has it: an address, a name, or nothing.
     """
 
     user: UserName
@@ -72,6 +76,15 @@ class Attempt:
     typed: Secret
     deadline: Deadline
     at_shell: bool = False
+    rhost: str = ""
+
+
+class Aside(Protocol):
+    """Does later, or not at all, what nobody waits for."""
+
+    def __call__(self, work: Callable[[Deadline], object]) -> None:
+        """Come back at once."""
+        ...
 
 
 class PasswordCheck(Protocol):
@@ -84,7 +97,11 @@ class PasswordCheck(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What factors work with; ``host`` is this host's name: where a token is used, and what a bypass is good for."""
+    """What factors work with.
+
+    ``host`` is this host's name: where a token is used, and what a bypass is good for. ``unused_seconds`` is after how
+    long without use an app password ends (0: never).
+    """
 
     directory: Directory
     keys: KeyRing
@@ -92,6 +109,8 @@ class Parts:
     check_password: PasswordCheck
     windows: Windows
     host: str
+    aside: Aside
+    unused_seconds: float = 0.0
 
 
 class Factor(Protocol):

@@ -183,6 +183,14 @@ class DaemonTable:
 
 
 @attrs.frozen
+class AppPasswordTable:
+    """``[app_password]``: how many a user may have, and after how many days without use one ends (0: never)."""
+
+    limit: Annotated[int, _between(1, 200)] = 30
+    unused_days: Annotated[int, _between(0, 3650)] = 0
+
+
+@attrs.frozen
 class OfflineTable:
     """``[offline]``: what this host decides by itself while the directory is away."""
 
@@ -226,6 +234,7 @@ class Config:
     hotp: HotpTable = HotpTable()
     daemon: DaemonTable = DaemonTable()
     offline: OfflineTable = OfflineTable()
+    app_password: AppPasswordTable = AppPasswordTable()
     service: dict[str, ServiceTable] = attrs.Factory(dict)
 
     def policy(self) -> Policy:

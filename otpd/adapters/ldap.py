@@ -26,6 +26,7 @@ from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
 from otpd.directory import (
     AppPasswordRecord,
+    AppPasswordUse,
     Directory,
     Grant,
     SealedValue,
@@ -205,6 +206,20 @@ class LdapDirectory:
 
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:  # noqa: D102
         return self._add(self._child_dn(name, record.id), entries.from_app_password(record), deadline)
+
+    def rename_app_password(self, name: UserName, app_id: EntryId, label: str, deadline: Deadline) -> bool:  # noqa: D102
+        return self.rename_token(name, app_id, label, deadline)
+
+    def note_use(  # noqa: D102
+        self, name: UserName, record: AppPasswordRecord, use: AppPasswordUse, deadline: Deadline
+    ) -> bool:
+        at, last = entries.from_time(use.at - use.at % 60), record.last_use
+        noted = {"otpdLastHost": use.host, "otpdLastService": use.service, "otpdLastAddress": use.address}
+        changes: Changes = {
+            "otpdLastUsed": _from_to(entries.from_time(last.at), at) if last else [(ldap3.MODIFY_REPLACE, [at])],
+            **{attribute: [(ldap3.MODIFY_REPLACE, [value] if value else [])] for attribute, value in noted.items()},
+        }
+        return self._compare_and_set(self._child_dn(name, record.id), changes, deadline)
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
         return self._remove(name, ("otpdAppPassword",), app_id, deadline)

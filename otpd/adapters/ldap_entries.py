@@ -12,7 +12,19 @@ from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
-from otpd.directory import AppPasswordRecord, Grant, GrantPurpose, Kind, SealedValue, State, Summary, Token, Use, User
+from otpd.directory import (
+    AppPasswordRecord,
+    AppPasswordUse,
+    Grant,
+    GrantPurpose,
+    Kind,
+    SealedValue,
+    State,
+    Summary,
+    Token,
+    Use,
+    User,
+)
 from otpd.errors import EntryError
 from otpd.otp import MAX_DIGITS, MAX_PERIOD_SECONDS, MIN_DIGITS, MIN_PERIOD_SECONDS, OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
@@ -41,6 +53,8 @@ ATTRIBUTES: Final = (
     "otpdLastUsed",
     "otpdLastHost",
     "otpdLastService",
+    "otpdLastAddress",
+    "otpdNetwork",
     "otpdPurpose",
     "otpdExpires",
     "otpdHost",
@@ -263,6 +277,21 @@ def to_app_password(dn: str, entry: Entry) -> AppPasswordRecord:
         services=frozenset(ServiceName(service) for service in services),
         created=_one(dn, entry, "otpdCreated", _time),
         sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
+        expires=_optional(dn, entry, "otpdExpires", _time),
+        networks=frozenset(value.decode("ascii", "replace") for value in entry.get("otpdNetwork", [])),
+        last_use=_to_app_password_use(dn, entry),
+    )
+
+
+def _to_app_password_use(dn: str, entry: Entry) -> AppPasswordUse | None:
+    at = _optional(dn, entry, "otpdLastUsed", _time)
+    if at is None:
+        return None
+    return AppPasswordUse(
+        at=at,
+        host=_optional(dn, entry, "otpdLastHost", bytes.decode) or "",
+        service=ServiceName(_optional(dn, entry, "otpdLastService", bytes.decode) or ""),
+        address=_optional(dn, entry, "otpdLastAddress", bytes.decode) or "",
     )
 
 
@@ -275,6 +304,8 @@ def from_app_password(record: AppPasswordRecord) -> dict[str, Any]:
         "otpdService": sorted(record.services),
         "otpdCreated": from_time(record.created),
         **({"otpdLabel": record.label} if record.label else {}),
+        **({} if record.expires is None else {"otpdExpires": from_time(record.expires)}),
+        **({"otpdNetwork": sorted(record.networks)} if record.networks else {}),
     }
 
 

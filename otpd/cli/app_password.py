@@ -1,5 +1,7 @@
 """``otpctl app-password``."""
 
+from typing import Any
+
 import click
 from rich.table import Table
 from rich.text import Text
@@ -25,19 +27,39 @@ def app_password() -> None:
     help="Where it works; repeatable.",
     shell_complete=completion.services,
 )
-@click.option("--label", default="", help="What you call the program, for example: mail on the laptop.")
+@click.option("--label", help="What you call the program, for example: mail on the laptop.")
+@click.option("--days", type=click.IntRange(1, 3650), help="After how many days it ends; never, without this.")
+@click.option(
+    "--from", "networks", multiple=True, metavar="NETWORK", help="From which addresses alone it works; repeatable."
+)
 @show_secret_option
 @json_option
 @pass_session
-def create(session: Session, user: str | None, services: tuple[str, ...], label: str, show_secret: bool) -> None:  # noqa: FBT001
+def create(  # noqa: PLR0913, PLR0917 - click's call
+    session: Session,
+    user: str | None,
+    services: tuple[str, ...],
+    label: str | None,
+    days: int | None,
+    networks: tuple[str, ...],
+    show_secret: bool,  # noqa: FBT001
+) -> None:
     """Make one, and show it: this once, never again.
 
     \b
     Example:
       otpctl app-password create --service imap --service smtp --label "mail on the laptop"
+      otpctl app-password create --service imap --days 30 --from 192.0.2.0/24
     """
     may_show_secret(session, show_secret)
-    reply = session.call("app-password-create", user=user, services=" ".join(services), label=label or None)
+    reply = session.call(
+        "app-password-create",
+        user=user,
+        services=" ".join(services),
+        label=label,
+        days=str(days) if days else None,
+        networks=" ".join(networks) or None,
+    )
     session.show(
         reply,
         f"{reply['password']}\n\nType it where the program asks for your password; case, spaces and hyphens do not"
@@ -55,11 +77,42 @@ def listing(session: Session, user: str | None) -> None:
     if session.as_json or not reply["app_passwords"]:
         session.show(reply, "No app passwords. Make one: otpctl app-password create --service NAME")
         return
-    table = Table("ID", "LABEL", "SERVICES", "CREATED", box=None, pad_edge=False)
+    table = Table("ID", "LABEL", "SERVICES", "FROM", "CREATED", "EXPIRES", "LAST USED", box=None, pad_edge=False)
     for one in reply["app_passwords"]:
-        cells = (one["id"], one["label"], ", ".join(one["services"]), date(one["created"]))
-        table.add_row(*map(Text, cells))  # Text, since a label may look like rich's markup
+        table.add_row(*map(Text, _cells(one)))  # Text, since a label may look like rich's markup
     session.console.print(table)
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    ends = date(one["expires"]) if one["expires"] else "never"
+    use = one["last_use"]
+    place = " ".join(filter(None, (use["address"], use["host"]))) if use else ""
+    return (
+        one["id"],
+        one["label"],
+        ", ".join(one["services"]),
+        ", ".join(one["networks"]) or "anywhere",
+        date(one["created"]),
+        "expired" if one["expired"] else ends,
+        f"{date(use['at'])} {place}" if use else "never",
+    )
+
+
+@app_password.command()
+@user_option
+@click.argument("id", shell_complete=completion.app_password_ids)
+@click.argument("label")
+@json_option
+@pass_session
+def rename(session: Session, user: str | None, id: str, label: str) -> None:  # noqa: A002 - it is the argument's name
+    """Call one something else.
+
+    \b
+    Example:
+      otpctl app-password rename 7kq2m9xt "old laptop"
+    """
+    reply = session.call("app-password-rename", user=user, id=id, label=label)
+    session.show(reply, f"Renamed: {reply['label']}")
 
 
 @app_password.command()
@@ -76,3 +129,18 @@ def revoke(session: Session, user: str | None, id: str) -> None:  # noqa: A002 -
     """
     reply = session.call("app-password-revoke", user=user, id=id)
     session.show(reply, f"Revoked: {reply['id']} opens nothing any more.")
+
+
+@app_password.command("revoke-all")
+@user_option
+@json_option
+@pass_session
+def revoke_all(session: Session, user: str | None) -> None:
+    """Make all of them invalid, at once and everywhere.
+
+    \b
+    Example:
+      otpctl app-password revoke-all
+    """
+    reply = session.call("app-password-revoke-all", user=user)
+    session.show(reply, f"Revoked: {', '.join(reply['ids'])}. They open nothing any more.")

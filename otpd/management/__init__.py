@@ -40,11 +40,15 @@ VERBS: Final[Mapping[str, Verb]] = {
     "app-password-list": Verb(app_passwords.listing),
     "app-password-create": Verb(
         app_passwords.create,
-        {"label": _LABEL, "services": Field(256, required=True)},
+        {"label": _LABEL, "services": Field(256, required=True), "days": Field(4), "networks": Field(1024)},
         proof="code",
         check=app_passwords.may_create,
     ),
-    "app-password-revoke": Verb(app_passwords.revoke, {"id": _ID}, proof="code", check=app_passwords.may_revoke),
+    "app-password-rename": Verb(
+        app_passwords.rename, {"id": _ID, "label": _LABEL}, proof="code", check=app_passwords.exists
+    ),
+    "app-password-revoke": Verb(app_passwords.revoke, {"id": _ID}, proof="code", check=app_passwords.exists),
+    "app-password-revoke-all": Verb(app_passwords.revoke_all, proof="code", check=app_passwords.any_exists),
     "token-rename": Verb(tokens.rename, {"id": _ID, "label": _LABEL}, proof="code", check=tokens.exists),
     "token-disable": Verb(tokens.disable, {"id": _ID}, proof="code", check=tokens.may_go),
     "token-enable": Verb(tokens.enable, {"id": _ID}, proof="code", check=tokens.exists),

@@ -1,15 +1,19 @@
-"""App passwords: create, list, revoke."""
+"""App passwords: create, list, rename, revoke."""
 
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any, Final
 
 from otpd import app_password, audit
 from otpd.directory import AppPasswordRecord
-from otpd.factors.app_password import DIGEST_PURPOSE
+from otpd.factors.app_password import DIGEST_PURPOSE, has_expired
 from otpd.management.verb import Call, Context, Refused
 from otpd.policy import APP_PASSWORD
 from otpd.values import EntryId, ServiceName
 
-MAX_PER_USER: Final = 30  # so that a list of them fits into a message
+_DAY_SECONDS: Final = 86400
+_MAX_DAYS: Final = 3650
+_MAX_NETWORKS: Final = 20
 
 
 def may_create(context: Context, call: Call) -> Refused | None:
@@ -18,65 +22,126 @@ def may_create(context: Context, call: Call) -> Refused | None:
     if not services or not all(context.policy.accepts(service, APP_PASSWORD) for service in services):
         names = ", ".join(context.policy.named(APP_PASSWORD)) or "none that otpd.toml of this host names"
         return Refused("no-such-service", f"App passwords are for services that accept them: {names}.")
-    if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= MAX_PER_USER:
-        return Refused("too-many", f"You have {MAX_PER_USER} app passwords. Revoke one that you no longer use.")
+    try:
+        _days(call)
+        _networks(call)
+    except ValueError as error:
+        return Refused("bad-parameter", str(error))
+    most = context.app_passwords
+    if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= most:
+        return Refused("too-many", f"You have {most} app passwords. Revoke one that you no longer use.")
     return None
 
 
 def create(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Make one for the services named; its text is in this reply and nowhere else."""
-    services = _services(call)
-    made = app_password.generate()
-    digest = app_password.digest(made, services)
-    record = AppPasswordRecord(
+    made, now, days = app_password.generate(), context.parts.clock.wall(), _days(call)
+    blank = AppPasswordRecord(
         id=made.id,
         label=call.fields.get("label", ""),
-        services=services,
-        created=context.parts.clock.wall(),
-        sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), digest),
+        services=_services(call),
+        created=now,
+        sealed_digest=b"",
+        expires=float(int(now) + days * _DAY_SECONDS) if days else None,
+        networks=_networks(call),
     )
+    digest = app_password.digest(made, blank.scope)
+    record = replace(blank, sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), digest))
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_app_password(call.user, record, call.deadline):
         return Refused("unavailable", "The app password could not be stored. Try again.")
     audit.record(
-        "app password created", user=call.user, peer=call.peer, id=made.id, services=" ".join(sorted(services))
+        "app password created", user=call.user, peer=call.peer, id=made.id, services=" ".join(sorted(record.services))
     )
-    return {**_shown(record), "password": app_password.to_text(made).reveal().decode()}
+    return {**_shown(record, context), "password": app_password.to_text(made).reveal().decode()}
 
 
 def listing(context: Context, call: Call) -> dict[str, Any]:
     """All of the user's, without their secrets."""
     records = context.parts.directory.app_passwords(call.user, call.deadline)
-    return {"user": call.user, "app_passwords": [_shown(record) for record in records]}
+    return {"user": call.user, "app_passwords": [_shown(record, context) for record in records]}
 
 
-def may_revoke(context: Context, call: Call) -> Refused | None:
+def exists(context: Context, call: Call) -> Refused | None:
     """A wrong id must not cost a code."""
     known = {record.id for record in context.parts.directory.app_passwords(call.user, call.deadline)}
     return None if call.fields["id"] in known else _unknown()
 
 
+def any_exists(context: Context, call: Call) -> Refused | None:
+    """Nor must nothing at all."""
+    if context.parts.directory.app_passwords(call.user, call.deadline):
+        return None
+    return Refused("no-such-app-password", "There are no app passwords.")
+
+
+def rename(context: Context, call: Call) -> dict[str, Any] | Refused:
+    """Give one another label."""
+    app_id, label = EntryId(call.fields["id"]), call.fields.get("label", "")
+    if not context.parts.directory.rename_app_password(call.user, app_id, label, call.deadline):
+        return _unknown()
+    return {"user": call.user, "id": app_id, "label": label}
+
+
 def revoke(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Remove one, by its id."""
     app_id = EntryId(call.fields["id"])
-    if not context.parts.directory.remove_app_password(call.user, app_id, call.deadline):
+    if not _remove(context, call, app_id):
         return _unknown()
-    audit.record("app password revoked", user=call.user, peer=call.peer, id=app_id)
     return {"user": call.user, "id": app_id}
+
+
+def revoke_all(context: Context, call: Call) -> dict[str, Any]:
+    """Remove every one of the user's."""
+    records = context.parts.directory.app_passwords(call.user, call.deadline)
+    return {"user": call.user, "ids": [record.id for record in records if _remove(context, call, record.id)]}
+
+
+def _remove(context: Context, call: Call, app_id: EntryId) -> bool:
+    removed = context.parts.directory.remove_app_password(call.user, app_id, call.deadline)
+    if removed:
+        audit.record("app password revoked", user=call.user, peer=call.peer, id=app_id)
+    return removed
 
 
 def _services(call: Call) -> frozenset[ServiceName]:
     return frozenset(ServiceName(name) for name in call.fields["services"].split())
 
 
+def _days(call: Call) -> int:
+    """After how many days it expires; 0 for never. Raises ValueError."""
+    text = call.fields.get("days", "0")
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_DAYS):
+        raise ValueError(f"days: expected a number up to {_MAX_DAYS}.")
+    return int(text)
+
+
+def _networks(call: Call) -> frozenset[str]:
+    """From where it opens, as the ipaddress module writes networks; nothing for anywhere. Raises ValueError."""
+    names = call.fields.get("networks", "").split()
+    if len(names) > _MAX_NETWORKS:
+        raise ValueError(f"networks: expected at most {_MAX_NETWORKS}.")
+    try:
+        return frozenset(str(ip_network(name, strict=False)) for name in names)
+    except ValueError:
+        raise ValueError("networks: expected addresses, or networks such as 192.0.2.0/24 or 2001:db8::/32.") from None
+
+
 def _unknown() -> Refused:
     return Refused("no-such-app-password", "There is no app password of that id. See: otpctl app-password list")
 
 
-def _shown(record: AppPasswordRecord) -> dict[str, Any]:
+def _shown(record: AppPasswordRecord, context: Context) -> dict[str, Any]:
+    use, parts = record.last_use, context.parts
     return {
         "id": record.id,
         "label": record.label,
         "services": sorted(record.services),
         "created": int(record.created),
+        "expires": None if record.expires is None else int(record.expires),
+        "expired": has_expired(record, parts.clock.wall(), parts.unused_seconds),
+        "networks": sorted(record.networks),
+        "last_use": {"at": int(use.at), "host": use.host, "service": use.service, "address": use.address}
+        if use
+        else None,
     }

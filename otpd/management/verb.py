@@ -42,7 +42,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Context:
-    """What the verbs work with."""
+    """What the verbs work with; ``app_passwords`` is how many a user may have."""
 
     policy: Policy
     accounts: Accounts
@@ -51,6 +51,7 @@ class Context:
     enrolments: Enrolments
     inspector: Inspector
     offline: OfflineView | None = None
+    app_passwords: int = 30
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "otpdCreated": _backup,
     "otpdLabel": _backup,
     "otpdService": _backup,
+    "otpdNetwork": _backup,
     "oathOTPLength": _backup,
     "oathHMACAlgorithm": _backup,
     "oathTOTPTimeStepPeriod": _backup,
@@ -60,6 +61,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "otpdLastUsed": _current,
     "otpdLastHost": _current,
     "otpdLastService": _current,
+    "otpdLastAddress": _current,
     # Who was shut out stays so until an administrator says otherwise.
     "otpdState": _stricter,
     # A throttle is not undone.

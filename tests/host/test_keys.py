@@ -123,7 +123,7 @@ def fill(ring: KeyRing, names: list[str]) -> list[tuple[str, str, list[str], lis
 
 def add_app_password(ring: KeyRing, name: UserName) -> str:
     password = app_password.generate()
-    digest = ring.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password, ["imap"]))
+    digest = ring.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password, ["service=imap"]))
     record = AppPasswordRecord(password.id, "", frozenset([ServiceName("imap")]), time.time(), digest)
     assert directory().add_app_password(name, record, soon())
     return app_password.to_text(password).reveal().decode()
