@@ -20,7 +20,8 @@ BASE_DN: Final = "ou=otpd"
 _SLAPADD: Final = "/usr/sbin/slapadd"
 _MODULES: Final = "/usr/lib/ldap"
 _CORE_SCHEMA: Final = Path("/etc/ldap/schema/core.ldif")
-_MAP_BYTES: Final = 16 * 2**30  # an upper bound, not what it takes: the file is sparse
+_MAP_BYTES: Final = 64 * 2**30
+"""An upper bound, not what it takes: the file is sparse. bench/README.md says what a million users take."""
 
 _CONFIG: Final = """\
 dn: cn=config
