@@ -67,7 +67,7 @@ def _settle_failures(directory: LdapDirectory, memory: Memory, failures: Failure
 
 
 def _token(user: User | None, spent: Spent) -> Token | None:
-    return next((token for token in user.tokens if token.id == spent.token), None) if user else None
+    return next((token for token in user.tokens if spent.is_of(token)), None) if user else None
 
 
 @dataclass
@@ -119,6 +119,7 @@ class Keeper:
 
     def _settle_all(self) -> None:
         failed: dict[UserName, OtpdError] = {}
+        decided = self.host.decided
         while names := [name for name in self.host.memory.unsettled(self._soon()) if name not in failed]:
             for name in names:
                 try:
@@ -129,6 +130,7 @@ class Keeper:
                     failed[name] = error  # an entry that does not parse, say: the others do not wait for it
         for fault in failed.values():
             raise fault
+        self.host.settled = decided
 
     def _pause(self) -> None:
         if not self._misses:
