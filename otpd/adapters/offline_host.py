@@ -118,7 +118,9 @@ class Host:
     def remember(self, name: UserName, proof: OfflineProof, found: Entries, deadline: Deadline) -> bool:
         """Keep what was read; whether there is something of the user that the directory lacks."""
         try:
-            return self.memory.remember(name, proof, found, deadline)
+            # A disk that hangs must not keep what needs no record of it from going on.
+            share = Deadline.after(self.clock, deadline.remaining_seconds() / 2)
+            return self.memory.remember(name, proof, found, share)
         except StoreError as error:
             LOG.error("what was read is not remembered: %s", error)  # noqa: TRY400
             return False

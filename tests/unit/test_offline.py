@@ -1,6 +1,7 @@
 """The offline rule by itself: its limit, and its memory, from many threads and processes."""
 
 import multiprocessing
+import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,3 +262,13 @@ def test_a_contact_of_a_wrong_clock_is_written_anew(file: Path) -> None:
     clock.now += KEEP_SECONDS + 1
     host.answered("code")
     assert kept.contact(Deadline.after(clock, 30)).at <= clock.now
+
+
+def test_a_memory_that_hangs_leaves_time_for_what_needs_no_record(file: Path) -> None:
+    host = Host(OfflineRule(hours=1), memory(file), SystemClock())
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    deadline = Deadline.after(SystemClock(), 4)
+    assert not host.remember(ALICE, "app-password", USER, deadline)
+    assert deadline.remaining_seconds() > 1
+    other.close()
