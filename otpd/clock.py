@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since the host booted, those that it slept included, one for all processes of it; it never goes back."""
+        """Seconds since the host booted, asleep or not, one for all processes of it; it never goes back."""
         ...
 
 

@@ -120,7 +120,11 @@ class Keeper:
     def _settle_all(self) -> None:
         failed: dict[UserName, OtpdError] = {}
         decided = self.host.decided
-        while names := [name for name in self.host.memory.unsettled(self._soon()) if name not in failed]:
+        while True:
+            found = self.host.memory.unsettled(self._soon(), len(failed))
+            names = [name for name in found if name not in failed]
+            if not names:
+                break
             for name in names:
                 try:
                     settle(self.directory, self.host.memory, name, self._soon())

@@ -150,10 +150,11 @@ class Memory:
             records.put(name, _FAILURES, "", Record(asdict(changed), unsettled=True, day=0))
             return True
 
-    def unsettled(self, deadline: Deadline) -> list[UserName]:
-        """Some of the users of whom the directory lacks something."""
+    def unsettled(self, deadline: Deadline, passed_over: int = 0) -> list[UserName]:
+        """Users of whom the directory lacks something; not all, but more than ``passed_over``, if there are more."""
+        limit = _BATCH * (1 + passed_over)  # a user has fewer records than a batch
         with self._records.transaction(deadline, read_only=True) as records:
-            found = [*records.unsettled(_STEP, _BATCH), *records.unsettled(_FAILURES, _BATCH)]
+            found = [*records.unsettled(_STEP, limit), *records.unsettled(_FAILURES, limit)]
         return list(dict.fromkeys(UserName(record.value["user"]) for record in found))
 
     def unsettled_steps(self, name: UserName, deadline: Deadline) -> list[Spent]:

@@ -13,11 +13,11 @@ from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.adapters.ldap_entries import from_time
 from otpd.adapters.ldap_reader import Entries
 from otpd.adapters.offline_host import KEEP_SECONDS, Host
-from otpd.adapters.offline_keeper import settle
+from otpd.adapters.offline_keeper import Keeper, settle
 from otpd.adapters.offline_memory import Memory, Spent
 from otpd.clock import Deadline, SystemClock
-from otpd.directory import Token
-from otpd.errors import DirectoryUnavailable, StoreError
+from otpd.directory import Token, User
+from otpd.errors import DirectoryError, DirectoryUnavailable, StoreError
 from otpd.offline import Contact, HostTime, OfflineRule
 from otpd.ring_text import new_key_line
 from otpd.seal import KeyRing
@@ -272,3 +272,27 @@ def test_a_memory_that_hangs_leaves_time_for_what_needs_no_record(file: Path) ->
     assert not host.remember(ALICE, "app-password", USER, deadline)
     assert deadline.remaining_seconds() > 1
     other.close()
+
+
+class Broken(Known):
+    """Of most users, it holds what does not parse."""
+
+    def ping(self, *_: object) -> None:
+        """It answers."""
+
+    def user(self, name: UserName, deadline: Deadline) -> User | None:
+        if name.startswith("broken"):
+            raise DirectoryError("an entry that does not parse")
+        return None
+
+
+def test_nobody_waits_for_users_whose_entries_are_broken(file: Path) -> None:
+    """However many they are, and whatever order they stand in."""
+    kept = memory(file)
+    good = [UserName(f"good{number}") for number in range(30)]
+    for name in (*(UserName(f"broken{number}") for number in range(150)), *good):
+        kept.claim(Spent(name, TOKEN, TimeStep(9)), soon(), offline=True)
+    keeper = Keeper(Host(OfflineRule(hours=1), kept, SystemClock()), Broken({}), 30)
+    with pytest.raises(DirectoryError):
+        keeper.turn()
+    assert not any(kept.unsettled_steps(name, soon()) for name in good)
