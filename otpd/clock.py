@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds since the host booted (CLOCK_MONOTONIC, one for all processes of the host); it never jumps."""
+        """Seconds since the host booted, asleep or not, one for all processes of it; it never goes back."""
         ...
 
 
@@ -26,8 +26,8 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds on CLOCK_MONOTONIC."""
-        return time.monotonic()
+        """Seconds on CLOCK_BOOTTIME: what was read before the host slept is not believed when it wakes up."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def expected(token: Token, at_seconds: float, windows: Windows) -> range:
     period = token.parameters.period_seconds
     if period is None:
         return range(max(0, token.last_step), token.last_step + windows.look_ahead + 2)
-    return _around(time_step(period, at_seconds) + token.drift, windows.around)
+    return _around(time_step(period, at_seconds) + _believed(token, period), windows.around)
 
 
 def nearby(parameters: OtpParameters, at_seconds: float) -> range:
@@ -57,7 +57,7 @@ def learned_drift(token: Token, step: TimeStep, at_seconds: float, windows: Wind
 
     It stays within ``windows.drift``. What a resynchronisation found beyond that is kept, and does not grow.
     """
-    bound = max(windows.drift, abs(token.drift))
+    bound = max(windows.drift, abs(_believed(token, token.parameters.period_seconds or 1)))
     return max(-bound, min(bound, observed_drift(token.parameters, step, at_seconds)))
 
 
@@ -68,6 +68,15 @@ def clock(parameters: OtpParameters, drift: int) -> str:
         return ""
     number, unit = (round(seconds / _MINUTE), "minute") if seconds > _MINUTE else (seconds, "second")
     return f"{number} {unit}{'' if number == 1 else 's'} {'fast' if drift > 0 else 'slow'}"
+
+
+def _believed(token: Token, period_seconds: int) -> int:
+    """The token's drift, as far as a resynchronisation finds it.
+
+    Who writes to the directory could otherwise move the window to a code that was seen long ago.
+    """
+    bound = RESYNC_SECONDS // period_seconds
+    return max(-bound, min(bound, token.drift))
 
 
 def _around(middle: int, steps: int) -> range:

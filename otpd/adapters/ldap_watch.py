@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import ldap3
-from ldap3.core.results import RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
+from ldap3.core.results import RESULT_SUCCESS
 from ldap3.operation.search import search_operation
 from ldap3.protocol.controls import build_control
 from ldap3.strategy.base import BaseStrategy
@@ -233,7 +233,8 @@ class Watch:
         while not until.expired():
             message = session.receive(until)
             if message["messageID"] == number and message["type"] == "searchResDone":
-                if message["result"] not in (RESULT_SUCCESS, RESULT_NO_SUCH_OBJECT):
+                if message["result"] != RESULT_SUCCESS:
+                    # No such base: then it has lost its data, or otpd's account its rights, and vouches for nothing.
                     raise DirectoryUnavailable(f"{self._base_dn}: {message['description']}")
                 return
             change = session.change_in(message)

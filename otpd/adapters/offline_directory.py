@@ -125,7 +125,7 @@ class _Attempt(LdapDirectory):
             return False
         # Whoever lost to an earlier step of another host tries again, and has claimed this one before.
         if (token.id, step) not in self._claimed:
-            if not self._host.claim(Spent(name, token.id, step), deadline, offline=self.offline):
+            if not self._host.claim(Spent(name, token.id, step, token.created), deadline, offline=self.offline):
                 self._refused[token.id] = step
                 return False
             self._claimed.add((token.id, step))
@@ -148,14 +148,10 @@ class _Attempt(LdapDirectory):
         if user is None or remembered is None or not user.enrolled:
             raise DirectoryUnavailable("the directory is away, and this host remembers no second factor of the user")
         self._known_failures = user.failures
-        tokens = [
-            replace(token, last_step=max(token.last_step, remembered.steps.get(token.id, token.last_step)))
-            for token in user.tokens
-        ]
         failures = remembered.failures
         return replace(
             user,
-            tokens=tuple(tokens),
+            tokens=tuple(_with_known(token, remembered.steps.get(token.id)) for token in user.tokens),
             failures=failures.count if failures else user.failures,
             last_failure=failures.last if failures else user.last_failure,
             sealed_recovery_codes=(),
@@ -170,6 +166,10 @@ class _Attempt(LdapDirectory):
             if role == "write" and name != "search":
                 self._host.suspect()
             raise
+
+
+def _with_known(token: Token, spent: Spent | None) -> Token:
+    return replace(token, last_step=max(token.last_step, spent.step)) if spent and spent.is_of(token) else token
 
 
 def _half(deadline: Deadline) -> Deadline:

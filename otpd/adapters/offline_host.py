@@ -41,6 +41,10 @@ class Host:
         """Set when the keeper has something to do."""
         self.suspected = False
         """Whether a write was not answered: the keeper looks whether reads are."""
+        self.decided = int(bool(memory.unsettled(Deadline.after(clock, _WRITE_SECONDS))))
+        """How many codes were accepted while the directory was away, or a number that says that there were some."""
+        self.settled = 0
+        """What :attr:`decided` was when the directory last knew of all of them."""
         self._lock = threading.Lock()
         self._contact = memory.contact(Deadline.after(clock, _WRITE_SECONDS))
         self._kept_at = self._contact.at
@@ -76,7 +80,7 @@ class Host:
         if proof == "code":
             with self._lock:
                 self._heard()
-        if self._contact.at - self._kept_at > KEEP_SECONDS:
+        if self._is_late():
             self.keep()
 
     def back(self, proof: OfflineProof) -> None:
@@ -88,7 +92,7 @@ class Host:
             self._contact = self._contact.back(proof)
         if before.away and not self._contact.away:
             audit.record("directory back", level=logging.WARNING)
-        if before.away != self._contact.away or self._contact.at - self._kept_at > KEEP_SECONDS:
+        if before.away != self._contact.away or self._is_late():
             self.keep()
 
     def keep(self) -> None:
@@ -114,7 +118,9 @@ class Host:
     def remember(self, name: UserName, proof: OfflineProof, found: Entries, deadline: Deadline) -> bool:
         """Keep what was read; whether there is something of the user that the directory lacks."""
         try:
-            return self.memory.remember(name, proof, found, deadline)
+            # A disk that hangs must not keep what needs no record of it from going on.
+            share = Deadline.after(self.clock, deadline.remaining_seconds() / 2)
+            return self.memory.remember(name, proof, found, share)
         except StoreError as error:
             LOG.error("what was read is not remembered: %s", error)  # noqa: TRY400
             return False
@@ -142,11 +148,14 @@ class Host:
         try:
             claimed = self.memory.claim(spent, deadline, offline=offline)
         except StoreError as error:
-            if offline or deadline.expired():
+            # While the directory may lack a code that was accepted here, this is all that knows of it.
+            if offline or deadline.expired() or self.decided != self.settled:
                 raise DirectoryUnavailable(f"a code cannot be written down as used: {error}") from None
             LOG.error("a used code is not remembered: %s", error)  # noqa: TRY400
             return True
         if offline:
+            with self._lock:
+                self.decided += 1
             self.wake.set()
         return claimed
 
@@ -158,6 +167,10 @@ class Host:
             raise DirectoryUnavailable(f"a failure cannot be counted: {error}") from None
         self.wake.set()
         return moved
+
+    def _is_late(self) -> bool:
+        """Whether what is written of the contact is too old, or of a time that the clock was wrong about."""
+        return abs(self._contact.at - self._kept_at) > KEEP_SECONDS
 
     def _heard(self) -> None:
         wall = self.clock.wall()

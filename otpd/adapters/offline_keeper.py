@@ -67,7 +67,7 @@ def _settle_failures(directory: LdapDirectory, memory: Memory, failures: Failure
 
 
 def _token(user: User | None, spent: Spent) -> Token | None:
-    return next((token for token in user.tokens if token.id == spent.token), None) if user else None
+    return next((token for token in user.tokens if spent.is_of(token)), None) if user else None
 
 
 @dataclass
@@ -119,7 +119,12 @@ class Keeper:
 
     def _settle_all(self) -> None:
         failed: dict[UserName, OtpdError] = {}
-        while names := [name for name in self.host.memory.unsettled(self._soon()) if name not in failed]:
+        decided = self.host.decided
+        while True:
+            found = self.host.memory.unsettled(self._soon(), len(failed))
+            names = [name for name in found if name not in failed]
+            if not names:
+                break
             for name in names:
                 try:
                     settle(self.directory, self.host.memory, name, self._soon())
@@ -129,6 +134,7 @@ class Keeper:
                     failed[name] = error  # an entry that does not parse, say: the others do not wait for it
         for fault in failed.values():
             raise fault
+        self.host.settled = decided
 
     def _pause(self) -> None:
         if not self._misses:

@@ -16,6 +16,7 @@ from otpd.adapters import ldap_entries
 from otpd.adapters.ldap_reader import Entries
 from otpd.adapters.sealed_records import Record, SealedRecords
 from otpd.clock import Clock, Deadline
+from otpd.directory import Token
 from otpd.errors import DirectoryUnavailable
 from otpd.offline import Contact, OfflineProof
 from otpd.seal import KeyRing
@@ -37,7 +38,7 @@ class Remembered:
     """A user's entries, the last time step of each token that this host knows to be spent, and the failures."""
 
     found: Entries = field(repr=False)
-    steps: Mapping[EntryId, TimeStep]
+    steps: Mapping[EntryId, "Spent"]
     failures: "Failures | None"
 
 
@@ -58,11 +59,19 @@ class Failures:
 
 @dataclass(frozen=True)
 class Spent:
-    """A time step that the directory may not know to be spent."""
+    """A time step that the directory may not know to be spent.
+
+    ``created`` is when its token was made: after a reset, another token has the same id, and begins anew.
+    """
 
     user: UserName
     token: EntryId
     step: TimeStep
+    created: float = 0.0
+
+    def is_of(self, token: Token) -> bool:
+        """Whether it is a step of this very token."""
+        return (self.token, self.created) == (token.id, token.created)
 
 
 class Memory:
@@ -107,7 +116,7 @@ class Memory:
         disabled = any(_is_disabled(found) for found in kinds.values())
         return Remembered(
             found=_disabled(kinds[proof]) if disabled else kinds[proof],
-            steps={spent.token: spent.step for spent in steps},
+            steps={spent.token: spent for spent in steps},
             failures=Failures(**failures.value) if failures else None,
         )
 
@@ -120,6 +129,8 @@ class Memory:
             if offline and self.doubtful:
                 raise DirectoryUnavailable("this host cannot be sure which codes were used, since a write failed")
             known = records.get(spent.user, _STEP, spent.token)
+            if known and _to_spent(known).created != spent.created:
+                known = None  # the token that is gone
             if known and known.value["step"] >= spent.step:
                 return False
             unsettled = offline or (known is not None and known.unsettled)
@@ -139,10 +150,11 @@ class Memory:
             records.put(name, _FAILURES, "", Record(asdict(changed), unsettled=True, day=0))
             return True
 
-    def unsettled(self, deadline: Deadline) -> list[UserName]:
-        """Some of the users of whom the directory lacks something."""
+    def unsettled(self, deadline: Deadline, passed_over: int = 0) -> list[UserName]:
+        """Users of whom the directory lacks something; not all, but more than ``passed_over``, if there are more."""
+        limit = _BATCH * (1 + passed_over)  # a user has fewer records than a batch
         with self._records.transaction(deadline, read_only=True) as records:
-            found = [*records.unsettled(_STEP, _BATCH), *records.unsettled(_FAILURES, _BATCH)]
+            found = [*records.unsettled(_STEP, limit), *records.unsettled(_FAILURES, limit)]
         return list(dict.fromkeys(UserName(record.value["user"]) for record in found))
 
     def unsettled_steps(self, name: UserName, deadline: Deadline) -> list[Spent]:
@@ -154,7 +166,7 @@ class Memory:
         """The directory shows ``spent``, or lacks the token for good."""
         with self._records.transaction(deadline) as records:
             known = records.get(spent.user, _STEP, spent.token)
-            if known and known.value["step"] <= spent.step:
+            if known and _to_spent(known).created == spent.created and known.value["step"] <= spent.step:
                 records.put(spent.user, _STEP, spent.token, replace(known, unsettled=False))
 
     def failures(self, name: UserName, deadline: Deadline) -> Failures | None:

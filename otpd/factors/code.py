@@ -147,11 +147,13 @@ def _with_clock(user: User, code: str, attempt: Attempt, parts: Parts) -> Outcom
         for step in otp.matching_steps(open_seed(user.name, token, parts), token.parameters, code, steps):
             drift = moving_factor.observed_drift(token.parameters, step, now)
             off = moving_factor.clock(token.parameters, drift)
+            # Its step is spent, and those before it: a device that is set back must wait until they have passed.
+            fast, slow = "Run: otpctl resync. Or set it, and wait as long.", "Set it, or run: otpctl resync"
             told = attempt.at_shell and parts.directory.spend_step(user.name, token, step, attempt.deadline)
             return Outcome(
                 Reason.WRONG_CODE,
                 detail=f"a code of token {token.id}, whose clock is {off}",
-                info=f"The clock of your device is {off}. Set it, or run: otpctl resync" if told else "",
+                info=f"The clock of your device is {off}. {fast if drift > 0 else slow}" if told else "",
             )
     return Outcome(Reason.WRONG_CODE)
 

@@ -3,6 +3,8 @@
 import itertools
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -174,3 +176,28 @@ def test_a_restart_empties_it_at_once(notifying: Site, how: signal.Signals) -> N
     assert eventually(lambda: len(notifying.cache) == 0) < 0.5
     notifying.server.start()
     eventually(notifying.works)
+
+
+def test_who_has_no_base_vouches_for_nothing(openldap_2_5: Server) -> None:
+    """A provider that was emptied, or whose ACL lets otpd's account in no more."""
+    server, user = openldap_2_5, UserName("probe")
+    server.directory().ensure_user(user, soon())
+    cache = Cache(CLOCK, 2**26)
+    watch = Watch(Connections(server.servers(), CLOCK), f"ou=gone,{BASE}", cache, CLOCK)
+    watch.start()
+    here = LdapDirectory(Connections(server.servers(), CLOCK), BASE, cache)
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        here.user(user, soon())
+        assert len(cache) == 0
+        time.sleep(0.05)
+    watch.stop()
+
+
+def test_the_clock_goes_on_while_the_host_sleeps() -> None:
+    """What is kept is good for seconds, not for a night: in a time namespace, another host has slept for so long."""
+    slept = 100_000
+    ask = "from otpd.clock import SystemClock; print(SystemClock().monotonic())"
+    command = ["unshare", "--time", "--boottime", str(slept), "--fork", sys.executable, "-c", ask]
+    there = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert abs(there - CLOCK.monotonic() - slept) < slept / 2

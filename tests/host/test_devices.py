@@ -224,7 +224,7 @@ def test_the_owner_is_told_at_the_shell_and_nobody_at_a_login(world: World, alic
     assert f"{first_token_id(user)}, whose clock is 3 minutes fast" in world.host.log("otpd")  # type: ignore[arg-type]
     reply = call(user, "recovery-codes", proof=token.at(now + 6))[1]
     assert (reply["reason"], reply["message"]) == (
-        "proof-refused", "The clock of your device is 3 minutes fast. Set it, or run: otpctl resync",
+        "proof-refused", "The clock of your device is 3 minutes fast. Run: otpctl resync. Or set it, and wait as long.",
     )  # fmt: skip
     assert call(user, "status")[1]["failures"] == 2, "it is a wrong code all the same"
     # A guesser who is told so must have nothing of it later.

@@ -20,9 +20,22 @@ def drifted(steps: int) -> Token:
 
 
 def test_the_window_is_as_wide_wherever_it_is() -> None:
-    for drift in range(-200, 201):
+    for drift in range(-120, 121):
         steps = moving_factor.expected(drifted(drift), NOW, Windows(around=1))
         assert list(steps) == [STEP + drift - 1, STEP + drift, STEP + drift + 1]
+
+
+def test_a_drift_that_no_resynchronisation_finds_opens_no_old_code() -> None:
+    """Who writes to the directory, and saw a code long ago, must not move the window there."""
+    for drift, believed in ((-121, -120), (-100_000, -120), (2**31, 120)):
+        for period in (15, 30, 120):
+            token = replace(drifted(drift), parameters=OtpParameters(period_seconds=period))
+            now, bound = int(NOW // period), 3600 // period
+            steps = moving_factor.expected(token, NOW, Windows(around=1))
+            assert steps.start >= now - bound - 1
+            assert steps.stop <= now + bound + 2
+        assert moving_factor.expected(drifted(drift), NOW, Windows()) == range(STEP + believed - 1, STEP + believed + 2)
+        assert abs(moving_factor.learned_drift(drifted(drift), TimeStep(1), NOW, Windows())) <= 120
 
 
 def test_the_window_never_begins_before_the_epoch() -> None:

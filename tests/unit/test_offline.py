@@ -1,14 +1,23 @@
 """The offline rule by itself: its limit, and its memory, from many threads and processes."""
 
 import multiprocessing
+import sqlite3
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap_entries import from_time
+from otpd.adapters.ldap_reader import Entries
+from otpd.adapters.offline_host import KEEP_SECONDS, Host
+from otpd.adapters.offline_keeper import Keeper, settle
 from otpd.adapters.offline_memory import Memory, Spent
 from otpd.clock import Deadline, SystemClock
-from otpd.errors import StoreError
+from otpd.directory import Token, User
+from otpd.errors import DirectoryError, DirectoryUnavailable, StoreError
 from otpd.offline import Contact, HostTime, OfflineRule
 from otpd.ring_text import new_key_line
 from otpd.seal import KeyRing
@@ -160,3 +169,130 @@ def test_nothing_of_the_user_is_in_the_file(file: Path) -> None:
     content = b"".join(path.read_bytes() for path in file.parent.iterdir())
     for word in (b"alice", TOKEN.encode(), b"otpdUser"):
         assert word not in content
+
+
+MADE, MADE_AGAIN = 1_700_000_000.0, 1_700_000_900.0
+
+
+def test_a_token_that_was_made_anew_under_the_same_id_begins_anew(file: Path) -> None:
+    """The first token of a user always has the same id; after a reset, it may be one that counts from 0."""
+    kept = memory(file)
+    assert kept.claim(Spent(ALICE, TOKEN, TimeStep(58_000_000), MADE), soon(), offline=True)
+    anew = Spent(ALICE, TOKEN, TimeStep(1), MADE_AGAIN)
+    assert kept.claim(anew, soon(), offline=False)
+    assert not kept.claim(anew, soon(), offline=False), "and is spent once"
+    assert kept.unsettled_steps(ALICE, soon()) == []
+
+
+def counting(made: float) -> dict[str, dict[str, list[bytes]]]:
+    """A user with a token that counts, and was last used with the counter 0."""
+    token = {
+        "objectClass": [b"otpdHotpToken"],
+        "otpdId": [TOKEN.encode()],
+        "otpdState": [b"active"],
+        "oathOTPLength": [b"6"],
+        "oathHMACAlgorithm": [b"1.2.840.113549.2.7"],
+        "oathHOTPCounter": [b"0"],
+        "otpdCreated": [from_time(made).encode()],
+        "otpdSealedSeed": [b"k1.x"],
+    }
+    return {**USER, f"otpdId={TOKEN},uid=alice": token}
+
+
+class Known(LdapDirectory):
+    """A directory that knows one user, and takes no write."""
+
+    def __init__(self, entries: Entries) -> None:
+        servers = Servers(("ldapi://nowhere",), "ldapi://nowhere")
+        super().__init__(Connections(servers, SystemClock()), "dc=example", self)  # type: ignore[arg-type]
+        self.entries = entries
+        self.raised: list[int] = []
+
+    def read(self, *_: object) -> Entries:
+        return self.entries
+
+    def raise_step(self, name: UserName, token: Token, step: TimeStep, deadline: Deadline) -> bool:
+        self.raised.append(step)
+        return True
+
+
+def test_a_step_of_a_token_that_is_gone_is_not_brought_to_the_one_that_has_its_id(file: Path) -> None:
+    """Else the counter of the new one would stand at 58 million for good."""
+    kept, directory = memory(file), Known(counting(MADE_AGAIN))
+    kept.claim(Spent(ALICE, TOKEN, TimeStep(58_000_000), MADE), soon(), offline=True)
+    settle(directory, kept, ALICE, soon())
+    assert directory.raised == []
+    assert kept.unsettled(soon()) == []
+
+
+def test_while_the_directory_lacks_a_code_the_memory_must_know_it(file: Path) -> None:
+    """With the servers back and the file gone, a code that was accepted a moment ago would be so once more."""
+    kept = memory(file)
+    host = Host(OfflineRule(hours=1), kept, SystemClock())
+    spent = Spent(ALICE, TOKEN, TimeStep(9))
+    assert host.claim(spent, soon(), offline=True)
+    kept.close()
+    with pytest.raises(DirectoryUnavailable):
+        host.claim(spent, soon(), offline=False)
+    host.settled = host.decided
+    assert host.claim(spent, soon(), offline=False), "the directory knows it: it is asked"
+
+
+@dataclass
+class SetClock:
+    """A clock that somebody sets."""
+
+    now: float
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return 100.0
+
+
+def test_a_contact_of_a_wrong_clock_is_written_anew(file: Path) -> None:
+    """Else the limit would begin with the next start, for as long as the clock was ahead."""
+    clock = SetClock(2e9)
+    kept = Memory(file, RING, clock, 10)
+    host = Host(OfflineRule(hours=1), kept, clock)
+    host.answered("code")
+    clock.now = 1.7e9
+    host.answered("code")
+    clock.now += KEEP_SECONDS + 1
+    host.answered("code")
+    assert kept.contact(Deadline.after(clock, 30)).at <= clock.now
+
+
+def test_a_memory_that_hangs_leaves_time_for_what_needs_no_record(file: Path) -> None:
+    host = Host(OfflineRule(hours=1), memory(file), SystemClock())
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    deadline = Deadline.after(SystemClock(), 4)
+    assert not host.remember(ALICE, "app-password", USER, deadline)
+    assert deadline.remaining_seconds() > 1
+    other.close()
+
+
+class Broken(Known):
+    """Of most users, it holds what does not parse."""
+
+    def ping(self, *_: object) -> None:
+        """It answers."""
+
+    def user(self, name: UserName, deadline: Deadline) -> User | None:
+        if name.startswith("broken"):
+            raise DirectoryError("an entry that does not parse")
+        return None
+
+
+def test_nobody_waits_for_users_whose_entries_are_broken(file: Path) -> None:
+    """However many they are, and whatever order they stand in."""
+    kept = memory(file)
+    good = [UserName(f"good{number}") for number in range(30)]
+    for name in (*(UserName(f"broken{number}") for number in range(150)), *good):
+        kept.claim(Spent(name, TOKEN, TimeStep(9)), soon(), offline=True)
+    keeper = Keeper(Host(OfflineRule(hours=1), kept, SystemClock()), Broken({}), 30)
+    with pytest.raises(DirectoryError):
+        keeper.turn()
+    assert not any(kept.unsettled_steps(name, soon()) for name in good)
