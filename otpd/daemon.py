@@ -88,7 +88,7 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
                 parts,
                 tickets,
                 enrolments,
-                LdapInspector(servers, base_dn, clock),
+                LdapInspector(servers, base_dn, clock, provider_named=bool(settings.directory.provider)),
                 MemoryView(rule, path, keys, clock) if rule.hours else None,
                 settings.app_password.limit,
             )

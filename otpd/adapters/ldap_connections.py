@@ -36,6 +36,7 @@ class Servers:
 
     ``uris`` are read from, in this order of preference; ``provider`` takes all writes. Without ``bind_dn``, SASL
     EXTERNAL is used: the uid over ldapi, the client certificate over TLS. ``ldap://`` is spoken under StartTLS alone.
+    ``anonymous`` is to prove nothing: without a bind, a connection is nobody's (RFC 4513 section 4).
     """
 
     uris: tuple[str, ...]
@@ -45,6 +46,7 @@ class Servers:
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    anonymous: bool = False
 
 
 class Connections:
@@ -120,7 +122,8 @@ class Connections:
                 _expect_success("StartTLS", connection.extended(_START_TLS))
             if address.scheme != "ldapi":
                 link.secure(self._tls_context(), address.host)
-            _expect_success("bind", connection.bind(read_server_info=False))
+            if not self.servers.anonymous:
+                _expect_success("bind", connection.bind(read_server_info=False))
         except BaseException:
             _close(link)
             raise

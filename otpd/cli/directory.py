@@ -2,14 +2,23 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import attrs
 import click
 
+from otpd.adapters import config
+from otpd.adapters.ldap_indexes import look_at_indexes
+from otpd.adapters.ldap_servers import servers_of
 from otpd.adapters.slapd import BASE_DN, Account, initialise
 from otpd.cli import backup, migrate
 from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, json_option, pass_session
-from otpd.errors import DirectoryError
+from otpd.clock import SystemClock
+from otpd.errors import ConfigError, DirectoryError
+from otpd.inspection import Finding
+from otpd.secret import Secret
 
 _SCHEMAS = (Path("/etc/otpd/schema/otpd.ldif"), Path(__file__).parents[2] / "conf" / "otpd.ldif")
 
@@ -25,28 +34,56 @@ directory.add_command(migrate.migrate)
 
 
 @directory.command()
+@click.option("--admin-dn", metavar="DN", help="Who may read the servers' configuration; asks for the password.")
 @json_option
 @pass_session
-def check(session: Session) -> None:
+def check(session: Session, admin_dn: str | None) -> None:
     """Look at every server of the directory, as otpd itself uses it; for root.
 
-    An entry is added and removed again to see what a login will need. Ends with 1 where something is wrong.
+    An entry is added and removed again to see what a login will need. Indexes are in a server's own configuration: root
+    may read that of the embedded directory, and elsewhere its administrator, whose password --admin-dn asks for. Ends
+    with 1 where something is wrong.
 
     \b
     Example:
       otpctl directory check
+      otpctl directory check --admin-dn cn=admin,cn=config
     """
-    reply = session.call("directory-check")
-    lines = [_line(finding) for finding in reply["findings"]]
-    session.show(reply, "\n".join(lines))
-    if not reply["well"]:
+    password = _admin_password(session) if admin_dn and os.geteuid() == 0 else None
+    reply = session.call("directory-check")  # refuses everybody but root
+    answering = [finding["server"] for finding in reply["findings"] if finding["what"] == "bind"]
+    indexes = [asdict(finding) for finding in _indexes(session, answering, admin_dn, password)]
+    findings = reply["findings"] + indexes
+    well = not any(finding["fault"] for finding in findings)
+    session.show(reply | {"well": well, "findings": findings}, "\n".join(_line(finding) for finding in findings))
+    if not well:
         sys.exit(Exit.REFUSED)
 
 
+def _admin_password(session: Session) -> Secret:
+    password = session.ask("The administrator's password: ")
+    if not password:  # with a DN and none, a server lets anybody in as nobody (RFC 4513 section 5.1.2)
+        raise click.UsageError("--admin-dn takes a password.")
+    return Secret(password.encode())
+
+
+def _indexes(session: Session, uris: list[str], admin_dn: str | None, password: Secret | None) -> Iterator[Finding]:
+    try:
+        table = config.load(session.config_path).directory
+        servers = servers_of(attrs.evolve(table, bind_dn="", bind_password_file=""))
+    except ConfigError as error:
+        session.fail("config", "\n".join(error.faults), Exit.CONFIG)
+    administrator = replace(servers, bind_dn=admin_dn or "", bind_password=password)
+    return look_at_indexes(uris, administrator, table.base_dn, SystemClock())
+
+
 def _line(finding: dict[str, str]) -> str:
-    if not finding["fault"]:
-        return f"  ok   {finding['server']}: {finding['what']}"
-    return f" FAULT {finding['server']}: {finding['what']}: {finding['fault']}\n       {finding['remedy']}"
+    where = f"{finding['server']}: {finding['what']}"
+    if finding["fault"]:
+        return f" FAULT {where}: {finding['fault']}\n       {finding['remedy']}"
+    if finding["unseen"]:
+        return f"  --   {where}: not seen: {finding['unseen']}"
+    return f"  ok   {where}" + (f" ({finding['note']})" if finding["note"] else "")
 
 
 @directory.command()

@@ -1,5 +1,6 @@
 """Looking at the directory, for root."""
 
+from dataclasses import asdict
 from typing import Any
 
 from otpd import audit
@@ -12,7 +13,5 @@ def check(context: Context, call: Call) -> dict[str, Any]:
     findings = context.inspector.inspect(call.deadline)
     return {
         "well": not any(finding.fault for finding in findings),
-        "findings": [
-            {"server": one.server, "what": one.what, "fault": one.fault, "remedy": one.remedy} for one in findings
-        ],
+        "findings": [asdict(finding) for finding in findings],
     }

@@ -96,8 +96,24 @@ def test_directory_check(host: Host) -> None:
     reply = json.loads(run("otpctl", "directory", "check", "--json"))
     assert reply["well"]
     seen = run("otpctl", "directory", "check")
-    assert seen.count("  ok   ") == len(reply["findings"]) == 8
+    assert seen.count("  ok   ") == len(reply["findings"]) == 11
     assert "otpd-check" not in host.ldap("ldapsearch", "-LLL", "-b", "ou=otpd", "dn")
+
+
+def test_directory_check_sees_the_indexes_of_the_embedded_directory(host: Host) -> None:
+    """Root may read its configuration, and is asked for no password; who says who else reads it, is."""
+    change = "dn: olcDatabase={1}mdb,cn=config\nchangetype: modify\ndelete: olcDbIndex\nolcDbIndex: otpdId eq\n"
+    root = ["ldapmodify", "-Q", "-Y", "EXTERNAL", "-H", LDAPI]
+    run(*root, stdin=change)
+    done = subprocess.run(["otpctl", "directory", "check"], text=True, capture_output=True, check=False)
+    run(*root, stdin=change.replace("delete:", "add:"))
+    assert done.returncode == 1
+    assert f" FAULT {LDAPI}: indexes: olcDatabase={{1}}mdb,cn=config lacks otpdId eq\n" in done.stdout
+    command = ["otpctl", "directory", "check", "--admin-dn", "cn=admin,cn=config"]
+    for typed, code, says in (("typed", 1, "bind was refused"), ("", 2, "takes a password")):
+        done = subprocess.run(command, input=f"{typed}\n", text=True, capture_output=True, check=False)
+        assert (done.returncode, "typed" in done.stdout) == (code, False)
+        assert says in done.stdout + done.stderr
 
 
 def test_directory_check_finds_a_server_that_hangs(host: Host, silent: None) -> None:
