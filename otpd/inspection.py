@@ -10,8 +10,8 @@ from otpd.clock import Deadline
 class Finding:
     """One thing that was looked at on one server.
 
-    ``fault`` says what is wrong, if anything, and ``remedy`` what mends it; ``note`` what was measured; ``unseen`` why it
-    could not be looked at, which is no fault.
+    ``fault`` says what is wrong, if anything, and ``remedy`` what mends it; ``note`` what was measured; ``unseen`` why
+    it could not be looked at, which is no fault.
     """
 
     server: str

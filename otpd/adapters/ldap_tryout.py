@@ -120,7 +120,7 @@ class Tryout:
         return Finding(self._provider, "clock", fault, _SET_CLOCKS if fault else "")
 
     def _replication(self, begun: float, until: Deadline) -> Iterator[Finding]:
-        """Whether what the provider was told arrives at each of the others, and how long after ``begun`` (monotonic)."""
+        """Whether what the provider was told arrives at the others, and how long after ``begun`` (monotonic)."""
         waiting = {**self._links}
         del waiting[self._provider]
         arrived: dict[str, float] = {}
