@@ -6,6 +6,7 @@ A login looks close to where the device should be. Somebody who sits at a shell 
 section 6).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from otpd.directory import Token
@@ -18,16 +19,18 @@ RESYNC_COUNTERS: Final = 1000
 _MINUTE: Final = 60
 
 
-def expected(token: Token, at_seconds: float, windows: Windows) -> range:
+def expected(token: Token, at_seconds: float, windows: Windows) -> Sequence[int]:
     """The steps that a login looks at.
 
-    The window of TOTP is as wide as ever where a drift was learned: it moves. HOTP's begins with the code that was
-    accepted last, so that one which is typed twice is no guess.
+    The window of TOTP moves where a drift was learned, but the step of now always counts: who typed late, twice, has a
+    clock that is right. HOTP's begins with the code that was accepted last, so that one which is typed twice is no guess.
     """
     period = token.parameters.period_seconds
     if period is None:
         return range(max(0, token.last_step), token.last_step + windows.look_ahead + 2)
-    return _around(time_step(period, at_seconds) + _believed(token, period), windows.around)
+    now = time_step(period, at_seconds)
+    steps = _around(now + _believed(token, period), windows.around)
+    return sorted({now, *steps})
 
 
 def nearby(parameters: OtpParameters, at_seconds: float) -> range:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -108,7 +108,7 @@ def code_at(seed: Secret, parameters: OtpParameters, step: TimeStep) -> str:
     return _generator(seed, parameters).generate_otp(step)
 
 
-def matching_steps(seed: Secret, parameters: OtpParameters, code: str, steps: range) -> tuple[TimeStep, ...]:
+def matching_steps(seed: Secret, parameters: OtpParameters, code: str, steps: Sequence[int]) -> tuple[TimeStep, ...]:
     """Those of ``steps`` whose code is ``code``, in their order.
 
     Every step is computed and compared in constant time, whichever of them matches.

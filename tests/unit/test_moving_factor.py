@@ -19,10 +19,10 @@ def drifted(steps: int) -> Token:
     return replace(TOTP, last_use=Use(NOW, "host", ServiceName("sshd"), steps))
 
 
-def test_the_window_is_as_wide_wherever_it_is() -> None:
+def test_the_window_moves_and_never_loses_the_step_of_now() -> None:
     for drift in range(-120, 121):
         steps = moving_factor.expected(drifted(drift), NOW, Windows(around=1))
-        assert list(steps) == [STEP + drift - 1, STEP + drift, STEP + drift + 1]
+        assert list(steps) == sorted({STEP, STEP + drift - 1, STEP + drift, STEP + drift + 1})
 
 
 def test_a_drift_that_no_resynchronisation_finds_opens_no_old_code() -> None:
@@ -32,15 +32,16 @@ def test_a_drift_that_no_resynchronisation_finds_opens_no_old_code() -> None:
             token = replace(drifted(drift), parameters=OtpParameters(period_seconds=period))
             now, bound = int(NOW // period), 3600 // period
             steps = moving_factor.expected(token, NOW, Windows(around=1))
-            assert steps.start >= now - bound - 1
-            assert steps.stop <= now + bound + 2
-        assert moving_factor.expected(drifted(drift), NOW, Windows()) == range(STEP + believed - 1, STEP + believed + 2)
+            assert steps[0] >= now - bound - 1
+            assert steps[-1] <= now + bound + 1
+        around = {STEP + believed - 1, STEP + believed, STEP + believed + 1}
+        assert moving_factor.expected(drifted(drift), NOW, Windows()) == sorted({STEP, *around})
         assert abs(moving_factor.learned_drift(drifted(drift), TimeStep(1), NOW, Windows())) <= 120
 
 
 def test_the_window_never_begins_before_the_epoch() -> None:
     assert list(moving_factor.expected(TOTP, 0, Windows(around=1))) == [0, 1]
-    assert list(moving_factor.expected(drifted(-5), 0, Windows(around=1))) == []
+    assert list(moving_factor.expected(drifted(-5), 0, Windows(around=1))) == [0]
 
 
 def test_a_counter_looks_ahead() -> None:
