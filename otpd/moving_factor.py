@@ -23,7 +23,7 @@ def expected(token: Token, at_seconds: float, windows: Windows) -> Sequence[int]
     """The steps that a login looks at.
 
     The window of TOTP moves where a drift was learned, but the step of now always counts: who typed late, twice, has a
-    clock that is right. HOTP's begins with the code that was accepted last, so that one which is typed twice is no guess.
+    clock that is right. HOTP's begins with the code that was accepted last: to type one twice is no guess.
     """
     period = token.parameters.period_seconds
     if period is None:
