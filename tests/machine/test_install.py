@@ -227,6 +227,35 @@ def test_ssh_takes_password_and_code_and_nothing_less(world: World) -> None:
     world.login()
 
 
+def test_the_first_login_enrolls(world: World) -> None:
+    """With OpenSSH 9.2 on Debian 12 and 10.0 on Debian 13, client and server."""
+    world.machine.run("useradd", "--create-home", "--shell", "/bin/bash", "carol")
+    world.machine.run("chpasswd", stdin=f"carol:{PASSWORD}\n")
+    token, shown = Token(""), []
+
+    def code(screen: str) -> str:
+        shown.append(screen)
+        found = re.search(r"type this secret into it: ([A-Z2-7 ]+)", screen)
+        assert found, screen
+        token.secret = found[1].replace(" ", "")
+        world.secrets.add(token.secret)
+        return token.code()
+
+    with mended_at_the_end(world):
+        policy = '\n[service.sshd]\nunenrolled = "enrol-at-login"\n'
+        world.machine.shell(f"cat >>{SETTINGS} <<'END'\n{policy}END\nsystemctl restart otpd")
+        seen = world.ssh([PASSWORD, PASSWORD, code, ""], user="carol")
+    assert "let in" in seen.screen, (seen, world.machine.journal("-u", "otpd"))
+    assert "\u2580" in shown[0], "the QR code"
+    codes = re.findall(r"\b[0-9a-z]{4}-[0-9a-z]{4}-[0-9a-z]{4}\b", seen.screen)
+    world.secrets |= set(codes)
+    assert len(set(codes)) == 10
+    assert max(len(line) for line in seen.screen.splitlines()) <= 80
+    seen = world.ssh([PASSWORD, codes[0]], user="carol")
+    assert "let in" in seen.screen
+    assert len(seen.prompts) == 2
+
+
 @pytest.mark.parametrize("how", ["systemctl restart otpd", "systemctl kill --signal=KILL otpd"])
 def test_a_login_outlives_a_restart_of_otpd(world: World, how: str) -> None:
     pid = world.pid()
