@@ -35,10 +35,13 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="of 10 logins each (default: %(default)s)")
     parser.add_argument("--only-logins", action="store_true", help="leave out what is measured with many users alone")
+    parser.add_argument(
+        "--quick", action="store_true", help="load with fewer keys in the index, which logins do not use"
+    )
     arguments = parser.parse_args()
     Host(sys.executable).install()
     arguments.folder.chmod(0o755)
-    few, many = Place(folder=arguments.folder, users=FEW), Place(folder=arguments.folder, users=arguments.users)
+    few, many = (Place(folder=arguments.folder, users=users, quick=arguments.quick) for users in (FEW, arguments.users))
     with _running(few, many, tries=arguments.rounds * FEW):
         fits = compare(few, many, arguments.rounds)
         if not arguments.only_logins:
