@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from otpd import app_password, otp, recovery
@@ -84,8 +85,9 @@ def _entries(name: UserName, number: int, keys: KeyRing, created: float) -> Iter
         attributes = ldap_entries.from_recovery_codes(sealed_codes, created)
         yield f"otpdId={ldap_entries.RECOVERY_ID},{above}", attributes
         password = app_password_of(name)
-        digest = keys.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password, SERVICES))
-        record = AppPasswordRecord(password.id, "", SERVICES, created, digest)
+        blank = AppPasswordRecord(password.id, "", SERVICES, created, b"")
+        digest = keys.seal(DIGEST_PURPOSE, (name, password.id), app_password.digest(password, blank.scope))
+        record = replace(blank, sealed_digest=digest)
         yield f"otpdId={password.id},{above}", ldap_entries.from_app_password(record)
 
 
