@@ -309,6 +309,8 @@ def debian(lower: str, where: Path) -> Iterator[Path]:
     root = where / "root"
     run("mount", "-t", "overlay", "-o", options, "otpd-directory", str(root))
     run("mount", "--rbind", "/dev", str(root / "dev"))
+    # 389 Directory Server keeps parts of its database there, by the instance's name: two must not share them.
+    run("mount", "-t", "tmpfs", "-o", "mode=1777", "otpd-directory", str(root / "dev/shm"))
     run("mount", "-t", "proc", "proc", str(root / "proc"))
     try:
         yield root

@@ -155,7 +155,9 @@ class Person:
         """Whatever is there, it can be read."""
         status, reply = self._manage(self._host(), "status")
         if status == "ok" and len(reply["tokens"]) < len(self.tokens):
-            self.faults.append(f"{self.user}: a device is missing: {reply}")
+            there = {token["id"] for token in reply["tokens"]}
+            missing = [phone.token_id for phone in self.tokens if phone.token_id not in there]
+            self.faults.append(f"{self.user}: devices are missing: {missing}; there are {sorted(there)}")
 
     def start_over(self) -> None:
         """A reset by the administrator, until that is answered."""

@@ -14,12 +14,13 @@ olcTLSCACertificateFile: {authority}
 olcTLSCertificateFile: {cert}
 olcTLSCertificateKeyFile: {key}
 """
-_REPLICATION: Final = """\
+_SERVER_ID: Final = """\
 dn: cn=config
 changetype: modify
 add: olcServerID
 olcServerID: {number}
-
+"""
+_REPLICATION: Final = """\
 dn: olcDatabase={{1}}mdb,cn=config
 changetype: modify
 add: olcSyncrepl
@@ -52,12 +53,15 @@ class Provider(Slapd):
         """Where hosts reach it."""
         return f"ldaps://{fqdn(self.name)}:{self.ports['ldaps']}"
 
-    def replicate(self, peer: "Provider", number: int) -> None:
+    def begin(self, number: int) -> None:
+        """Start it as server ``number``, before anything is written: the number is a part of each change's CSN."""
+        self.start()
+        self.apply(_SERVER_ID.format(number=number), config=True)
+
+    def replicate(self, peer: "Provider") -> None:
         """Follow ``peer``, and let it follow."""
-        change = _REPLICATION.format(
-            number=number, peer=peer.ldaps, suffix=SUFFIX, password=ADMIN_PASSWORD, authority=self._authority
-        )
-        self.apply(change, config=True)
+        given = {"suffix": SUFFIX, "password": ADMIN_PASSWORD, "authority": self._authority}
+        self.apply(_REPLICATION.format(peer=peer.ldaps, **given), config=True)
 
 
 def two_providers(network: Network, data_bytes: int) -> tuple[Provider, Provider]:
@@ -65,10 +69,12 @@ def two_providers(network: Network, data_bytes: int) -> tuple[Provider, Provider
     _TLS_FOLDER.mkdir(parents=True)
     authority = Authority(_TLS_FOLDER, "fleet")
     first, second = (Provider(network, authority, name, data_bytes) for name in ("ldap1", "ldap2"))
-    first.set_up()
-    second.start()
-    for name in ("openldap", "syncprov"):
-        second.apply(sample(name), config=True)
-    first.replicate(second, 1)
-    second.replicate(first, 2)
+    first.begin(1)
+    first.grow()
+    second.begin(2)
+    for provider in (first, second):
+        for name in ("openldap", "syncprov"):
+            provider.apply(sample(name), config=True)
+    first.replicate(second)
+    second.replicate(first)
     return first, second

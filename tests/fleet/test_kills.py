@@ -97,7 +97,8 @@ def check_records(fleet: Fleet, people: Sequence[Person]) -> None:
     for person in people:
         found = fleet.user(person.user)
         if person.gone:
-            assert found is None, person.user
+            assert found, "a reset notes its moment"
+            assert not found.enrolled, person.user
             continue
         tokens = {token.id: token for token in found.tokens} if found else {}
         most = len(person.tokens) + len(person.unanswered_tokens)

@@ -91,7 +91,8 @@ def test_no_verb_that_needs_a_proof_works_without(alice: tuple[str, Token], verb
     user, token = alice
     made = json.loads(run("otpctl", "app-password", "create", "--service", "imap", "--user", user, "--json"))
     first = enrol_another(user, token)
-    body = {**BODIES[verb], **({"id": made["id"]} if verb == "app-password-revoke" else {})}
+    one_of_them = verb in ("app-password-revoke", "app-password-rename")
+    body = {**BODIES[verb], **({"id": made["id"]} if one_of_them else {})}
     body |= {"id": first} if body.get("id") == "TOKEN" else {}
     assert call(user, verb, **body)[1]["reason"] == "proof-required"
     for wrong in ("", token.wrong(), PASSWORD, made["password"], "x" * 500):

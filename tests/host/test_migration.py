@@ -172,7 +172,7 @@ def test_what_changed_and_what_vanished_between_two_passes(site: Site, openldap:
     person = site.people[2]
     code = person.token.code()
     assert site.outcome(person, code) == 0, "the source takes writes"
-    run("otpctl", "reset", "--user", site.people[0].name)
+    run("otpctl", "user", "reset", site.people[0].name)
     openldap.apply(f"dn: uid=foreign,{BASE}\nchangetype: delete\n")
     done = migrate("--to", target)
     assert (done["removed"], done["verified"]) == (22, ENTRIES - 22)
