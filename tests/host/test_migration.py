@@ -175,7 +175,7 @@ def test_what_changed_and_what_vanished_between_two_passes(site: Site, openldap:
     run("otpctl", "user", "reset", site.people[0].name)
     openldap.apply(f"dn: uid=foreign,{BASE}\nchangetype: delete\n")
     done = migrate("--to", target)
-    assert (done["removed"], done["verified"]) == (22, ENTRIES - 22)
+    assert (done["removed"], done["verified"]) == (21, ENTRIES - 21), "all but the entry that notes the reset"
     site.world.host.restart_daemon()
     assert site.outcome(person, code) != 0
     assert site.outcome(person, person.recovery_codes.pop()) == 0
