@@ -7,7 +7,7 @@ kept between two steps. Steps block on the directory and run on a worker.
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from otpd import audit, texts
+from otpd import audit, remembered, texts
 from otpd.clock import Deadline
 from otpd.enrol_at_login import EnrolAtLogin, Question, Stage
 from otpd.errors import DirectoryError, HelperError, SealError, TicketError
@@ -100,10 +100,13 @@ class Dialogue:
                 # Who sees nothing cannot scan.
                 if not (request.silent or request.use_first_pass):
                     return self._begin_enrolment(peer, request, state, expires, deadline)
+        device = self._remembered(state, rules, deadline)
+        if device:
+            return _accept(state, Outcome(Reason.ACCEPTED, detail=f"remembered device {device}"))
         if request.authtok is not None:
             outcome = self._judge(state, request.authtok, deadline)
             if outcome.accepted:
-                return _accept(state, outcome)
+                return self._let_in(state, outcome)
             if request.use_first_pass:
                 return _refuse(state, outcome, "refuse")
             _record("asking", state, outcome)
@@ -141,7 +144,7 @@ class Dialogue:
             return self._go_on_enrolling(peer, request.text, state, stage, expires, deadline)
         outcome = self._judge(state, request.text, deadline)
         if outcome.accepted:
-            return _accept(state, outcome)
+            return self._let_in(state, outcome)
         again = replace(state, tries=state.tries + 1)
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
@@ -163,8 +166,34 @@ class Dialogue:
         outcome = judge(self._rules(state).judged, attempt, self.parts)
         return outcome if state.known else Outcome(Reason.UNKNOWN_USER)
 
+    def _remembered(self, state: State, rules: ServicePolicy, deadline: Deadline) -> str | None:
+        """The device for which nothing is asked; none while the directory is away, since it may have been forgotten."""
+        address = remembered.address_of(state.rhost) if rules.remember_hours and state.known else ""
+        if not address:
+            return None
+        # Who must give a code is told so in time, though the directory hangs.
+        half = Deadline.after(self.parts.clock, deadline.remaining_seconds() / 2)
+        try:
+            user = self.parts.directory.user(UserName(state.user), half)
+            return remembered.knows(self.parts, user, _group(state, rules), address, half) if user else None
+        except (DirectoryError, SealError):
+            return None  # then a code is asked for, and whoever judges it says what is wrong
+
+    def _let_in(self, state: State, outcome: Outcome) -> Done:
+        rules, address = self._rules(state), remembered.address_of(state.rhost)
+        if outcome.remembers and rules.remember_hours and address:
+            name, seconds = UserName(state.user), rules.remember_hours * 3600.0
+            self.parts.aside(
+                lambda deadline: remembered.remember(self.parts, name, _group(state, rules), address, seconds, deadline)
+            )
+        return _accept(state, outcome)
+
     def _rules(self, state: State) -> ServicePolicy:
         return self.policy.of(ServiceName(state.service))
+
+
+def _group(state: State, rules: ServicePolicy) -> str:
+    return rules.remember_group or state.service
 
 
 def _accept(state: State, outcome: Outcome) -> Done:

@@ -18,7 +18,7 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
-Kind = Literal["token", "HOTP token", "app password", "recovery code", "grant"]
+Kind = Literal["token", "HOTP token", "app password", "recovery code", "grant", "remembered device"]
 """What a sealed value belongs to."""
 GrantPurpose = Literal["enrolment", "bypass"]
 """What an administrator hands out: a ticket to enrol with, or a code that opens the door once."""
@@ -120,6 +120,21 @@ class AppPasswordUse:
     host: str
     service: ServiceName
     address: str = ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """An address from which a user is not asked for a code again, at one group of services.
+
+    ``created`` and ``expires`` are whole seconds since the Unix epoch.
+    """
+
+    id: EntryId
+    address: str
+    group: str
+    created: float
+    expires: float
+    sealed_digest: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -277,6 +292,18 @@ class Directory(Protocol):
 
     def remove_app_password(self, name: UserName, app_id: EntryId, deadline: Deadline) -> bool:
         """Remove an app password; False when there is none of that id."""
+        ...
+
+    def devices(self, name: UserName, deadline: Deadline) -> tuple[Device, ...]:
+        """All remembered devices of the user, expired ones too; as the server knows them that takes the writes."""
+        ...
+
+    def put_device(self, name: UserName, device: Device, deadline: Deadline) -> None:
+        """Add a remembered device, in the place of the one that has its id."""
+        ...
+
+    def forget_device(self, name: UserName, device_id: EntryId, deadline: Deadline) -> bool:
+        """Remove a remembered device; False when there is none of that id."""
         ...
 
     def grants(self, name: UserName, deadline: Deadline) -> tuple[Grant, ...]:

@@ -48,7 +48,7 @@ class Outcome:
 
     ``authtok`` is the password part of an answer that was accepted, and ``detail`` is for the log. ``info`` is told to
     the person: after a proof that was accepted anywhere, after one that was refused at the shell alone. ``offline``
-    says that it was judged by what this host remembers.
+    says that it was judged by what this host remembers, ``remembers`` that the person may be remembered for it.
     """
 
     reason: Reason
@@ -56,6 +56,7 @@ class Outcome:
     detail: str = ""
     info: str = ""
     offline: bool = False
+    remembers: bool = False
 
     @property
     def accepted(self) -> bool:

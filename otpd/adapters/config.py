@@ -212,6 +212,8 @@ class ServiceTable:
     unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
     tries: Annotated[int, _between(1, 5)] = 3
     qr: Annotated[QrStyle, _one_of(get_args(QrStyle))] = "utf8"
+    remember_hours: Annotated[int, _between(0, 24 * 90)] = 0
+    remember_group: Annotated[str, _matching(r"[A-Za-z0-9_.-]{0,64}", "up to 64 letters, digits, _, . and -")] = ""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would let everybody in, and enrolments for codes that nothing would ask for."""
@@ -219,6 +221,8 @@ class ServiceTable:
             raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
         if self.unenrolled == "enrol-at-login" and self.accept != (CODE,):
             raise ValueError('unenrolled = "enrol-at-login" goes with accept = ["code"] alone')
+        if self.remember_hours and self.accept != (CODE,):
+            raise ValueError('remember_hours goes with accept = ["code"] alone: elsewhere otpd stands for the password')
 
 
 @attrs.frozen
@@ -240,7 +244,9 @@ class Config:
     def policy(self) -> Policy:
         """The rules of all services."""
         rules = {
-            ServiceName(name): ServicePolicy(table.accept, table.unenrolled, table.tries, table.qr)
+            ServiceName(name): ServicePolicy(
+                table.accept, table.unenrolled, table.tries, table.qr, table.remember_hours, table.remember_group
+            )
             for name, table in self.service.items()
         }
         return Policy(rules.pop(ServiceName("default"), ServicePolicy()), rules)

@@ -27,6 +27,7 @@ from otpd.clock import Deadline
 from otpd.directory import (
     AppPasswordRecord,
     AppPasswordUse,
+    Device,
     Directory,
     Grant,
     SealedValue,
@@ -239,6 +240,24 @@ class LdapDirectory:
     def take_grant(self, name: UserName, grant_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
         # RFC 4511 section 4.8: of several that delete one entry, one is answered with success.
         return self._delete(self._child_dn(name, grant_id), deadline)
+
+    def devices(self, name: UserName, deadline: Deadline) -> tuple[Device, ...]:  # noqa: D102
+        found = self._read(name, "(|(objectClass=otpdUser)(objectClass=otpdDevice))", "write", deadline)
+        for entry in found.values():
+            if entries.is_a(entry, "otpdUser"):
+                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
+        devices = [entries.to_device(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdDevice")]
+        return tuple(sorted(devices, key=lambda device: (device.created, device.id)))
+
+    def put_device(self, name: UserName, device: Device, deadline: Deadline) -> None:  # noqa: D102
+        dn, attributes = self._child_dn(name, device.id), entries.from_device(device)
+        if not self._add(dn, attributes, deadline):
+            replaced = ("otpdCreated", "otpdExpires", "otpdSealedDigest")
+            changes = {name: [(ldap3.MODIFY_REPLACE, [attributes[name]])] for name in replaced}
+            self._modify(dn, changes, deadline)
+
+    def forget_device(self, name: UserName, device_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
+        return self._remove(name, ("otpdDevice",), device_id, deadline)
 
     def _delete_below(self, name: UserName, deadline: Deadline) -> None:
         for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):

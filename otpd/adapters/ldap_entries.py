@@ -15,6 +15,7 @@ from otpd.clock import to_datetime
 from otpd.directory import (
     AppPasswordRecord,
     AppPasswordUse,
+    Device,
     Grant,
     GrantPurpose,
     Kind,
@@ -59,6 +60,7 @@ ATTRIBUTES: Final = (
     "otpdExpires",
     "otpdHost",
     "otpdReset",
+    "otpdAddress",
 )
 
 # RFC 4530; a server may have none.
@@ -67,7 +69,15 @@ UUID: Final = "entryUUID"
 # The name of the entry that holds a user's recovery codes.
 RECOVERY_ID: Final = EntryId("recovery-codes")
 
-OBJECT_CLASSES: Final = ("otpdUser", "otpdToken", "otpdHotpToken", "otpdAppPassword", "otpdRecoveryCodes", "otpdGrant")
+OBJECT_CLASSES: Final = (
+    "otpdUser",
+    "otpdToken",
+    "otpdHotpToken",
+    "otpdAppPassword",
+    "otpdRecoveryCodes",
+    "otpdGrant",
+    "otpdDevice",
+)
 
 # The classes of tokens, with the attribute that holds the last step that was spent.
 MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep", "otpdHotpToken": "oathHOTPCounter"}
@@ -101,6 +111,7 @@ SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdAppPassword": ("app password", "otpdSealedDigest"),
     "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
     "otpdGrant": ("grant", "otpdSealedDigest"),
+    "otpdDevice": ("remembered device", "otpdSealedDigest"),
 }
 
 _RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
@@ -324,6 +335,31 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
         "otpdState": "active",
         "otpdCreated": from_time(created),
         "otpdSealedRecoveryCode": list(sealed),
+    }
+
+
+def to_device(dn: str, entry: Entry) -> Device:
+    """The record of a remembered device's entry."""
+    return Device(
+        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
+        address=_one(dn, entry, "otpdAddress", bytes.decode),
+        group=_one(dn, entry, "otpdService", bytes.decode),
+        created=_one(dn, entry, "otpdCreated", _time),
+        expires=_one(dn, entry, "otpdExpires", _time),
+        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
+    )
+
+
+def from_device(device: Device) -> dict[str, Any]:
+    """The attributes of a remembered device's entry."""
+    return {
+        "objectClass": ["otpdDevice"],
+        "otpdId": device.id,
+        "otpdAddress": device.address,
+        "otpdService": device.group,
+        "otpdCreated": from_time(device.created),
+        "otpdExpires": from_time(device.expires),
+        "otpdSealedDigest": device.sealed_digest,
     }
 
 

@@ -7,7 +7,7 @@ import click
 from otpd import __version__
 from otpd.adapters import config
 from otpd.adapters.process import keep_secrets_out_of_cores
-from otpd.cli import app_password, directory, enroll, keys, recovery_codes, report, token, user, users
+from otpd.cli import app_password, device, directory, enroll, keys, recovery_codes, report, token, user, users
 from otpd.cli.session import PATH, Session
 
 
@@ -41,6 +41,7 @@ for command in (
     token.resync,
     recovery_codes.recovery_codes,
     app_password.app_password,
+    device.device,
     user.user,
     report.report,
     directory.directory,

@@ -13,7 +13,17 @@ from otpd.errors import DirectoryError, HelperError, OtpdError, ProtocolError, S
 from otpd.factor import Attempt, Outcome, Reason
 from otpd.factors import judge
 from otpd.identity import Peer
-from otpd.management import app_passwords, enrolment, handed_out, inspection, keys, recovery_codes, tokens, users
+from otpd.management import (
+    app_passwords,
+    devices,
+    enrolment,
+    handed_out,
+    inspection,
+    keys,
+    recovery_codes,
+    tokens,
+    users,
+)
 from otpd.management.verb import SERVICE, Call, Context, Field, Refused, Verb, refusal_text
 from otpd.policy import CODE
 from otpd.secret import Secret
@@ -49,6 +59,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     ),
     "app-password-revoke": Verb(app_passwords.revoke, {"id": _ID}, proof="code", check=app_passwords.exists),
     "app-password-revoke-all": Verb(app_passwords.revoke_all, proof="code", check=app_passwords.any_exists),
+    "device-list": Verb(devices.listing),
+    "device-forget": Verb(devices.forget, {"id": Field(64)}),
     "token-rename": Verb(tokens.rename, {"id": _ID, "label": _LABEL}, proof="code", check=tokens.exists),
     "token-disable": Verb(tokens.disable, {"id": _ID}, proof="code", check=tokens.may_go),
     "token-enable": Verb(tokens.enable, {"id": _ID}, proof="code", check=tokens.exists),

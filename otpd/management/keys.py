@@ -17,6 +17,7 @@ from otpd.factors.code import HOTP_PURPOSE, SEED_PURPOSE
 from otpd.factors.recovery_code import RECOVERY_PURPOSE
 from otpd.grants import GRANT_PURPOSE
 from otpd.management.verb import Call, Context, Refused
+from otpd.remembered import DEVICE_PURPOSE
 from otpd.ring_text import KEY_ID
 
 BATCH: Final = 100
@@ -100,6 +101,8 @@ def bound_to(value: SealedValue) -> tuple[str, tuple[str, ...]]:
             return HOTP_PURPOSE, (value.user, value.id)
         case "app password":
             return DIGEST_PURPOSE, (value.user, value.id)
+        case "remembered device":
+            return DEVICE_PURPOSE, (value.user, value.id)
         case "grant":
             return GRANT_PURPOSE, (value.user, value.id)
         case "recovery code":

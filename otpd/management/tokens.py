@@ -7,6 +7,7 @@ from otpd.directory import State, Token, User
 from otpd.factor import Attempt
 from otpd.factors.code import resynchronise
 from otpd.management.verb import SERVICE, Call, Context, Refused, refusal_text
+from otpd.remembered import forget_all
 from otpd.secret import Secret
 
 
@@ -53,6 +54,7 @@ def remove(context: Context, call: Call) -> dict[str, Any] | Refused:
     token = _find(_user(context, call), call)
     if token is None or not context.parts.directory.remove_token(call.user, token.id, call.deadline):
         return _unknown()
+    forget_all(context.parts.directory, call.user, call.deadline)
     audit.record("token removed", user=call.user, peer=call.peer, token=token.id)
     return {"user": call.user, "id": token.id}
 
@@ -95,6 +97,7 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | R
         return Refused("disabled", "The user is disabled as a whole. See: otpctl user enable")
     if token.state != state and not context.parts.directory.set_token_state(call.user, token, state, call.deadline):
         return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
+    forget_all(context.parts.directory, call.user, call.deadline)
     audit.record(f"token set {state}", user=call.user, peer=call.peer, token=token.id)
     return {"user": call.user, "id": token.id, "state": state}
 

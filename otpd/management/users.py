@@ -8,6 +8,7 @@ from otpd import audit, throttle
 from otpd.directory import State
 from otpd.management import handed_out, tokens
 from otpd.management.verb import Call, Context, Refused
+from otpd.remembered import forget_all
 
 _RACES: Final = 20
 MAX_LISTED: Final = 10_000
@@ -102,5 +103,6 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any]:
     # A user who never enrolled can be disabled too: where policy lets the unenrolled in, that ends.
     context.parts.directory.ensure_user(call.user, call.deadline)
     context.parts.directory.set_state(call.user, state, call.deadline)
+    forget_all(context.parts.directory, call.user, call.deadline)
     audit.record(f"set {state}", user=call.user, peer=call.peer)
     return {"user": call.user, "state": state}

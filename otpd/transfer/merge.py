@@ -73,6 +73,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "otpdPurpose": _current,
     "otpdExpires": _current,
     "otpdHost": _current,
+    "otpdAddress": _current,
     # See _sealed.
     "otpdSealedSeed": _current,
     "otpdSealedDigest": _current,

@@ -48,6 +48,8 @@ BODIES: dict[str, dict[str, str]] = {
     "app-password-rename": {"id": "00000000", "label": "new"},
     "app-password-revoke": {"id": "00000000"},
     "app-password-revoke-all": {},
+    "device-list": {},
+    "device-forget": {},
     "token-rename": {"id": "TOKEN", "label": "new"},
     "token-disable": {"id": "TOKEN"},
     "token-enable": {"id": "TOKEN"},

@@ -11,7 +11,7 @@ LAYERS = (
     ("symbols", "otp", "app_password", "recovery", "handout", "policy", "throttle", "offline", "texts"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
-    ("guesses", "grants", "moving_factor", "factors"),
+    ("guesses", "grants", "remembered", "moving_factor", "factors"),
     ("enrolment",),
     ("enrol_at_login", "management"),
     ("dialogue",),
