@@ -1,5 +1,6 @@
 """A user's tokens: rename, disable, enable, remove, resynchronise."""
 
+from dataclasses import replace
 from typing import Any
 
 from otpd import audit, moving_factor
@@ -17,16 +18,13 @@ def exists(context: Context, call: Call) -> Refused | None:
 
 
 def may_go(context: Context, call: Call) -> Refused | None:
-    """The last token that works goes by root's hand alone: its owner could not log in afterwards.
-
-    It is asked once more when the proof is given, which may be much later.
-    """
+    """The last token that works goes by root's hand alone: its owner could not log in afterwards."""
     user = _user(context, call)
     token = _find(user, call)
     if token is None:
         return _unknown()
     if not call.peer.is_root and user and [one.id for one in user.usable_tokens] == [token.id]:
-        return Refused("last-token", "This is your last device. Enrol another one first, or ask your administrator.")
+        return _last()
     return None
 
 
@@ -51,7 +49,13 @@ def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
 
 def remove(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Forget it for good."""
-    token = _find(_user(context, call), call)
+    user = _user(context, call)
+    token = _find(user, call)
+    if token and user and token in user.usable_tokens:
+        # Disabled first: of two that go at the same moment, one may have to stay, with all that was spent of it.
+        refused = _change_state(context, call, token, "disabled")
+        if refused:
+            return refused
     if token is None or not context.parts.directory.remove_token(call.user, token.id, call.deadline):
         return _unknown()
     forget_all(context.parts.directory, call.user, call.deadline)
@@ -95,11 +99,24 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | R
         return _unknown()
     if user.state == "disabled":
         return Refused("disabled", "The user is disabled as a whole. See: otpctl user enable")
-    if token.state != state and not context.parts.directory.set_token_state(call.user, token, state, call.deadline):
-        return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
+    refused = _change_state(context, call, token, state) if token.state != state else None
+    if refused:
+        return refused
     forget_all(context.parts.directory, call.user, call.deadline)
     audit.record(f"token set {state}", user=call.user, peer=call.peer, token=token.id)
     return {"user": call.user, "id": token.id, "state": state}
+
+
+def _change_state(context: Context, call: Call, token: Token, state: State) -> Refused | None:
+    """Change it, unless that leaves its owner without any: then the change is taken back."""
+    directory = context.parts.directory
+    if not directory.set_token_state(call.user, token, state, call.deadline):
+        return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
+    left = _user(context, call)
+    if call.peer.is_root or state == "active" or (left and left.usable_tokens):
+        return None
+    directory.set_token_state(call.user, replace(token, state=state), token.state, call.deadline)
+    return _last()
 
 
 def _user(context: Context, call: Call) -> User | None:
@@ -109,6 +126,10 @@ def _user(context: Context, call: Call) -> User | None:
 def _find(user: User | None, call: Call) -> Token | None:
     tokens = user.tokens if user else ()
     return next((token for token in tokens if token.id == call.fields["id"]), None)
+
+
+def _last() -> Refused:
+    return Refused("last-token", "This is your last device. Enrol another one first, or ask your administrator.")
 
 
 def _unknown() -> Refused:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,31 @@ def test_the_last_device_stays_unless_root_removes_it(world: World, alice: tuple
     run("otpctl", "token", "remove", only, "--user", user)
     assert call(user, "status")[1]["enrolled"] is False
     assert call(user, "enrol-begin")[1]["kind"] == "code", "the recovery codes are left, and the password is not enough"
+
+
+@pytest.mark.parametrize("verb", ["token-remove", "token-disable"])
+def test_two_devices_do_not_go_at_the_same_moment(world: World, alice: tuple[str, Token], verb: str) -> None:
+    """Each with a code of the other: who is left without any could not log in any more."""
+    user, one = alice
+    for _ in range(10):
+        begun = call("root", "enrol-begin", user=user)[1]
+        other = Token(begun["secret"], renew=lambda: world.host.forget_steps(user))
+        world.secrets.add(other.secret)
+        assert call("root", "enrol-confirm", user=user, ticket=begun["ticket"], code=other.code())[0] == "ok"
+        first, second = (device["id"] for device in call("root", "status", user=user)[1]["tokens"])
+        with ThreadPoolExecutor(2) as pool:
+            gone = [
+                pool.submit(call, user, verb, id=device, proof=code)
+                for device, code in ((first, other.code()), (second, one.code()))
+            ]
+            reasons = [going.result() for going in gone]
+        left = [device for device in call("root", "status", user=user)[1]["tokens"] if device["state"] == "active"]
+        assert left, reasons
+        run("otpctl", "user", "unlock", user)
+        for device in call("root", "status", user=user)[1]["tokens"]:
+            if device["id"] != left[0]["id"]:
+                assert call("root", "token-remove", user=user, id=device["id"])[0] == "ok"
+        one = one if left[0]["id"] == first else other
 
 
 def test_disabling_one_device_leaves_the_other(world: World, alice: tuple[str, Token]) -> None:
