@@ -38,7 +38,6 @@ class Resolver:
             if known is None:
                 raise OSError(f"{host} could not be looked up: {_words(error)}") from None
             return known
-        self._known[host, port] = found
         return found
 
     def _ask(self, host: str, port: int) -> Future[Addresses]:
@@ -51,7 +50,8 @@ class Resolver:
 
     def _look_up(self, host: str, port: int, asked: Future[Addresses]) -> None:
         try:
-            asked.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            self._known[host, port] = found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            asked.set_result(found)
         except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
             asked.set_exception(error)
         finally:
