@@ -50,6 +50,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "otpdLabel": _backup,
     "otpdService": _backup,
     "otpdNetwork": _backup,
+    "otpdExpires": _backup,
     "oathOTPLength": _backup,
     "oathHMACAlgorithm": _backup,
     "oathTOTPTimeStepPeriod": _backup,
@@ -69,9 +70,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "oathLastFailure": _current,
     # No enrolment that a reset ended is finished after all.
     "otpdReset": _current,
-    # What an administrator handed out is in no backup.
+    # What an administrator handed out, and whose address was remembered, is in no backup.
     "otpdPurpose": _current,
-    "otpdExpires": _current,
     "otpdHost": _current,
     "otpdAddress": _current,
     # See _sealed.

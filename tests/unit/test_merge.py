@@ -98,6 +98,15 @@ def test_recovery_codes_that_were_spent_stay_spent(keys: KeyRing) -> None:
     assert same(left, codes(keys, b"1"), keys), "the backup knows of one that was spent"
 
 
+def test_what_limits_an_app_password_goes_with_its_digest(keys: KeyRing) -> None:
+    """Whoever took the limits away made the password unknown: the backup brings all of them back."""
+    limits = {"otpdCreated": OLD, "otpdService": "imap", "otpdNetwork": "192.0.2.0/24", "otpdExpires": NEW}
+    backup = made("otpdAppPassword", keys, b"digest", **limits)
+    current = made("otpdAppPassword", keys, b"digest", otpdCreated=OLD, otpdService="imap")
+    restored = merged(current, backup, keys)
+    assert {name: restored.value(name) for name in limits} == {name: limits[name].encode() for name in limits}
+
+
 def test_a_newer_set_of_recovery_codes_stays_and_an_older_one_goes(keys: KeyRing) -> None:
     old, new = codes(keys, b"1"), codes(keys, b"2", otpdCreated=NEW)
     assert merged(new, old, keys) == new
