@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from otpd import audit, grants, moving_factor, otp, texts
+from otpd import audit, grants, moving_factor, otp, remembered, texts
 from otpd.clock import Deadline
 from otpd.directory import Token, User
 from otpd.errors import DirectoryError
@@ -155,6 +155,7 @@ class Enrolments:
         self.parts.directory.ensure_user(name, deadline)
         if not self.parts.directory.add_token(name, replace(begun, last_step=step, sealed_seed=sealed), deadline):
             return OVERTAKEN
+        remembered.forget_all(self.parts.directory, name, deadline)  # none would be known any more
         has_some = bool(user and user.sealed_recovery_codes)
         return Finished(begun.id, () if has_some else self._recovery_codes(name, deadline))
 

@@ -122,6 +122,7 @@ def test_what_becomes_of_a_token_ends_it(world: World, alice: tuple[str, Token])
     user, token = alice
     remember(world, user, token)
     first = enrol_another(user, token)
+    assert devices(user) == []
     assert is_asked(world, user), "another device was added"
     for verb, undo in (("token-disable", "token-enable"), ("disable", "enable")):
         world.host.forget_steps(user)
