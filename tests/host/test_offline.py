@@ -157,12 +157,12 @@ def test_eight_offer_one_code_and_kills_lose_nothing(world: World, off: Host) ->
             login.wait_for("conversation")
         code = fresh.at(int(time.time()) // 30 + 1)
         with away(off):
+            # Whoever goes by what was kept a moment ago sends the code in vain, and it is good for nobody then.
+            time.sleep(0.5)
             for login in logins:
                 login.type(f"text {code}")
             codes = [login.finish().code for login in logins]
-            assert codes.count(SUCCESS) <= 1, (number, codes)
-            # Who went by what was kept claimed the code and could not send it: it is good for nobody then.
-            assert SUCCESS in codes or AUTHINFO_UNAVAIL in codes, (number, codes)
+            assert codes.count(SUCCESS) == 1, (number, codes)
             if number % 5 == 0:
                 off.stop("otpd", signal.SIGKILL)
                 off.start_processes("otpd")
