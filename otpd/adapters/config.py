@@ -68,12 +68,6 @@ def _proofs(value: object) -> tuple[ProofName, ...]:
     return tuple(_one_of(words)(item) for item in value)
 
 
-def _offline_proofs(value: object) -> tuple[OfflineProof, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"expected a list of {_words(OFFLINE_PROOFS)}, got {_shown(value)}")
-    return tuple(_one_of(OFFLINE_PROOFS)(item) for item in value)
-
-
 def _list_of(check: Check) -> Check:
     def check_list(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or not value:
@@ -195,7 +189,7 @@ class OfflineTable:
     """``[offline]``: what this host decides by itself while the directory is away."""
 
     hours: Annotated[int, _between(0, 168)] = 0
-    accept: Annotated[tuple[OfflineProof, ...], _offline_proofs] = OFFLINE_PROOFS
+    accept: Annotated[tuple[OfflineProof, ...], _list_of(_one_of(OFFLINE_PROOFS))] = OFFLINE_PROOFS
     users: Annotated[int, _between(1, 1_000_000)] = 10_000
     file: AbsolutePath = "/var/lib/otpd/offline.db"
 

@@ -38,7 +38,7 @@ def export(session: Session, file: Path, key_ring: Path | None) -> None:
 
     \b
     Example:
-      otpctl directory export /root/otpd-2026-11-24.backup
+      otpctl directory export /var/backups/otpd.backup
     """
     host = HostDirectory.of(session, session.config_path, key_ring)
     with _new_file(session, file) as stream:
@@ -90,8 +90,8 @@ def import_(
 
     \b
     Example:
-      otpctl directory import /root/otpd-2026-11-24.backup --dry-run
-      otpctl directory import /root/otpd-2026-11-24.backup
+      otpctl directory import /var/backups/otpd.backup --dry-run
+      otpctl directory import /var/backups/otpd.backup
     """
     host = HostDirectory.of(session, session.config_path, key_ring)
     with _readable(session, file) as stream, _backup_errors(session, file):

@@ -46,6 +46,11 @@ bogus = 1
 [service.open]
 accept = ["app-password"]
 unenrolled = "allow"
+[service.remembering]
+accept = ["password+code"]
+remember_hours = 12
+[service.grouped]
+remember_group = "two words"
 """
 
 
@@ -72,6 +77,8 @@ def test_every_fault_is_reported_at_once_with_file_and_key() -> None:
         "service.imap.accept",
         "service.imap.bogus",
         "service.open",
+        "service.remembering",
+        "service.grouped.remember_group",
         "colour",
     ]
     assert sorted(key for _, key in keys) == sorted(expected)
