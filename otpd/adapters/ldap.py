@@ -1,28 +1,22 @@
 """The directory over LDAP (RFC 4511): the operations of :mod:`otpd.directory` as searches and Modifies.
 
 Every consuming write is one Modify that deletes the value it expects and adds the one it wants (RFC 4511 section 4.6:
-all changes or none). ``ldap_connections`` is how it gets there, ``ldap_entries`` what entries look like.
+all changes or none). ``ldap_operations`` is how it gets there, ``ldap_entries`` what entries look like.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import ldap3
-from ldap3.core.results import (
-    RESULT_ATTRIBUTE_OR_VALUE_EXISTS,
-    RESULT_ENTRY_ALREADY_EXISTS,
-    RESULT_NO_SUCH_ATTRIBUTE,
-    RESULT_NO_SUCH_OBJECT,
-    RESULT_SIZE_LIMIT_EXCEEDED,
-    RESULT_SUCCESS,
-)
 from ldap3.utils.conv import escape_filter_chars
 
 from otpd.adapters import ldap_entries as entries
-from otpd.adapters.ldap_connections import Connections, Operation, Role, check
-from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
+from otpd.adapters.ldap_connections import Role
+from otpd.adapters.ldap_operations import Changes, Operations
+from otpd.adapters.ldap_reader import Entry
+from otpd.adapters.ldap_summaries import SUMMARISED, SUMMARY_ATTRIBUTES, to_summaries
 from otpd.clock import Deadline
 from otpd.directory import (
     AppPasswordRecord,
@@ -38,31 +32,18 @@ from otpd.directory import (
     Use,
     User,
 )
-from otpd.errors import DirectoryError, DirectoryUnavailable
+from otpd.errors import DirectoryError
 from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
 
-Changes = Mapping[str, list[tuple[str, list[Any]]]]
-
-_MAX_ENTRIES: Final = 1000
-_PAGE_ENTRIES: Final = 1000
-_PAGED: Final = "1.2.840.113556.1.4.319"  # RFC 2696
 _RECOVERY: Final = "otpdRecoveryCodes"
-_SUCCESS: Final[int] = RESULT_SUCCESS
-_LOST: Final = (RESULT_NO_SUCH_ATTRIBUTE, RESULT_NO_SUCH_OBJECT, RESULT_ATTRIBUTE_OR_VALUE_EXISTS)
-"""What a compare-and-set is answered when somebody else was first."""
 
 
-class LdapDirectory:
+class LdapDirectory(Operations):
     """:class:`otpd.directory.Directory` on the servers behind ``connections``; ``base_dn`` holds the users' entries.
 
     Each user's entries are read through ``reader``.
     """
-
-    def __init__(self, connections: Connections, base_dn: str, reader: Reader | None = None) -> None:
-        self._connections = connections
-        self._base_dn = base_dn
-        self._reader = Servers() if reader is None else reader
 
     @property
     def offline(self) -> bool:  # noqa: D102 - otpd.directory says it
@@ -99,14 +80,8 @@ class LdapDirectory:
 
     def app_passwords(self, name: UserName, deadline: Deadline) -> tuple[AppPasswordRecord, ...]:  # noqa: D102
         # Not from any server: where one lags behind, what its owner just made could not be revoked.
-        which = "(|(objectClass=otpdUser)(objectClass=otpdAppPassword))"
-        found = self._read(name, which, "write", deadline)
-        for entry in found.values():
-            if entries.is_a(entry, "otpdUser"):
-                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
-        records = [
-            entries.to_app_password(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdAppPassword")
-        ]
+        found = self._below(name, "otpdAppPassword", deadline)
+        records = [entries.to_app_password(dn, entry) for dn, entry in found]
         return tuple(sorted(records, key=lambda record: (record.created, record.id)))
 
     def ensure_user(self, name: UserName, deadline: Deadline) -> None:  # noqa: D102
@@ -158,7 +133,7 @@ class LdapDirectory:
             self._compare_and_set(dn, {"otpdState": _from_to(old, new)}, deadline)
 
     def summaries(self, deadline: Deadline) -> tuple[Summary, ...]:  # noqa: D102
-        return entries.to_summaries(self._walk(entries.SUMMARISED, entries.SUMMARY_ATTRIBUTES, deadline))
+        return to_summaries(self._walk(SUMMARISED, SUMMARY_ATTRIBUTES, deadline))
 
     def clear_user(self, name: UserName, at: float, deadline: Deadline) -> None:  # noqa: D102
         self.user(name, deadline)  # raises where it is another user's, whose name differs in case alone
@@ -226,12 +201,7 @@ class LdapDirectory:
         return self._remove(name, ("otpdAppPassword",), app_id, deadline)
 
     def grants(self, name: UserName, deadline: Deadline) -> tuple[Grant, ...]:  # noqa: D102
-        which = "(|(objectClass=otpdUser)(objectClass=otpdGrant))"
-        found = self._search(self._user_dn(name), ldap3.SUBTREE, which, deadline, "write")
-        for _, entry in found:
-            if entries.is_a(entry, "otpdUser"):
-                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
-        grants = [entries.to_grant(dn, entry) for dn, entry in found if entries.is_a(entry, "otpdGrant")]
+        grants = [entries.to_grant(dn, entry) for dn, entry in self._below(name, "otpdGrant", deadline)]
         return tuple(sorted(grants, key=lambda grant: (grant.created, grant.id)))
 
     def add_grant(self, name: UserName, grant: Grant, deadline: Deadline) -> bool:  # noqa: D102
@@ -242,11 +212,7 @@ class LdapDirectory:
         return self._delete(self._child_dn(name, grant_id), deadline)
 
     def devices(self, name: UserName, deadline: Deadline) -> tuple[Device, ...]:  # noqa: D102
-        found = self._read(name, "(|(objectClass=otpdUser)(objectClass=otpdDevice))", "write", deadline)
-        for entry in found.values():
-            if entries.is_a(entry, "otpdUser"):
-                entries.to_user(name, entry)  # raises where it is another user's, whose name differs in case alone
-        devices = [entries.to_device(dn, entry) for dn, entry in found.items() if entries.is_a(entry, "otpdDevice")]
+        devices = [entries.to_device(dn, entry) for dn, entry in self._below(name, "otpdDevice", deadline)]
         return tuple(sorted(devices, key=lambda device: (device.created, device.id)))
 
     def put_device(self, name: UserName, device: Device, deadline: Deadline) -> None:  # noqa: D102
@@ -259,16 +225,14 @@ class LdapDirectory:
     def forget_device(self, name: UserName, device_id: EntryId, deadline: Deadline) -> bool:  # noqa: D102
         return self._remove(name, ("otpdDevice",), device_id, deadline)
 
-    def _delete_below(self, name: UserName, deadline: Deadline) -> None:
-        for dn, _ in self._search(self._user_dn(name), ldap3.LEVEL, "(objectClass=*)", deadline, "write"):
-            self._delete(dn, deadline)
-
-    def _remove(self, name: UserName, classes: tuple[str, ...], entry_id: EntryId, deadline: Deadline) -> bool:
-        # It is searched for first: the id of something else must not remove that.
-        kinds = "".join(f"(objectClass={one})" for one in classes)
-        which = f"(&(|{kinds})(otpdId={escape_filter_chars(entry_id)}))"
-        found = self._search(self._user_dn(name), ldap3.LEVEL, which, deadline, "write")
-        return any(self._delete(dn, deadline) for dn, _ in found)
+    def _below(self, name: UserName, object_class: str, deadline: Deadline) -> list[tuple[str, Entry]]:
+        """The entries of a class below the user's; raises where that is another's, whose name differs in case alone."""
+        which = f"(|(objectClass=otpdUser)(objectClass={object_class}))"
+        found = self._read(name, which, "write", deadline)
+        for entry in found.values():
+            if entries.is_a(entry, "otpdUser"):
+                entries.to_user(name, entry)
+        return [(dn, entry) for dn, entry in found.items() if entries.is_a(entry, object_class)]
 
     def sealed_with(self, key_id: str, limit: int, deadline: Deadline) -> SealedValues:  # noqa: D102
         which = "".join(f"({attribute}={_beginning(key_id)})" for _, attribute in entries.SEALED.values())
@@ -307,125 +271,6 @@ class LdapDirectory:
                 f"search: the directory's schema has no substring rule for {' and '.join(attributes)};"
                 " see conf/otpd.schema"
             )
-
-    def _user_dn(self, name: UserName) -> str:
-        return f"uid={entries.escape_rdn_value(name)},{self._base_dn}"
-
-    def _child_dn(self, name: UserName, entry_id: EntryId) -> str:
-        return f"otpdId={entries.escape_rdn_value(entry_id)},{self._user_dn(name)}"
-
-    def _read(self, name: UserName, which: str, role: Role, deadline: Deadline) -> Entries:
-        """At least those entries of the user that match ``which``."""
-        dn = self._user_dn(name)
-
-        def ask(which: str, role: Role, deadline: Deadline) -> Entries:
-            return dict(self._search(dn, ldap3.SUBTREE, which, deadline, role))
-
-        return self._reader.read(name, which, role, deadline, ask)
-
-    def _search(
-        self, base: str, scope: str, which: str, deadline: Deadline, role: Role = "read"
-    ) -> list[tuple[str, Entry]]:
-        """DN and attributes of what was found; nothing where ``base`` does not exist."""
-        found, more = self._find(base, scope, which, deadline, role, _MAX_ENTRIES)
-        if more:
-            raise DirectoryError(f"search: {self._base_dn} has more than {len(found)} entries for {which}")
-        return found
-
-    def _find(
-        self, base: str, scope: str, which: str, deadline: Deadline, role: Role, limit: int
-    ) -> tuple[list[tuple[str, Entry]], bool]:
-        """As :meth:`_search`, but at most ``limit`` entries, or what the server gives, and whether it has more."""
-
-        def search(link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
-            answer = link.search(
-                base,
-                which,
-                search_scope=scope,
-                attributes=[*entries.ATTRIBUTES, entries.UUID],
-                size_limit=limit,
-                time_limit=int(deadline.remaining_seconds()) + 1,
-            )
-            if answer[1]["result"] == RESULT_NO_SUCH_OBJECT and answer[1]["dn"].lower() != self._base_dn.lower():
-                self._find_base(link)
-            return answer
-
-        _, result, found, _ = self._call(role, "search", deadline, search)
-        accept = (_SUCCESS, RESULT_NO_SUCH_OBJECT, RESULT_SIZE_LIMIT_EXCEEDED)
-        code = check(result, "search", self._base_dn, accept)
-        items = [(item["dn"], item["raw_attributes"]) for item in found if item.get("type") == "searchResEntry"]
-        return items, code == RESULT_SIZE_LIMIT_EXCEEDED
-
-    def _walk(self, which: str, attributes: Sequence[str], deadline: Deadline) -> list[tuple[str, Entry]]:
-        """Every entry below the base for which ``which`` holds, by the control of RFC 2696, on one connection."""
-
-        def walk(link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
-            found: list[tuple[str, Entry]] = []
-            cookie: bytes | None = None
-            while True:
-                _, result, page, _ = link.search(
-                    self._base_dn,
-                    which,
-                    attributes=attributes,
-                    paged_size=_PAGE_ENTRIES,
-                    paged_criticality=True,
-                    paged_cookie=cookie,
-                    time_limit=int(deadline.remaining_seconds()) + 1,
-                )
-                found += [(item["dn"], item["raw_attributes"]) for item in page if item["type"] == "searchResEntry"]
-                cookie = result.get("controls", {}).get(_PAGED, {}).get("value", {}).get("cookie")
-                if result["result"] != RESULT_SUCCESS or not cookie:
-                    return True, result, found, None
-
-        _, result, found, _ = self._call("write", "search", deadline, walk)
-        if result["result"] == RESULT_SIZE_LIMIT_EXCEEDED:
-            raise DirectoryError(f"search: the directory gives otpd's account no more than {len(found)} entries")
-        check(result, "search", self._base_dn, (_SUCCESS,))
-        return list(found)
-
-    def _find_base(self, link: ldap3.Connection) -> Any:  # noqa: ANN401 - ldap3's
-        """Raise where this server lacks the base itself: then it has lost its data, and does not know who is enrolled.
-
-        A replica that is being filled anew must not open the doors that are open to those who have not enrolled.
-        """
-        answer = link.search(self._base_dn, "(objectClass=*)", ldap3.BASE, attributes=ldap3.NO_ATTRIBUTES)
-        if answer[1]["result"] == RESULT_NO_SUCH_OBJECT:
-            raise DirectoryUnavailable(f"there is no {self._base_dn} that otpd may read")
-        return answer
-
-    def _compare_and_set(self, dn: str, changes: Changes, deadline: Deadline) -> bool:
-        done = self._write("modify", dn, deadline, lambda link: link.modify(dn, changes), (_SUCCESS, *_LOST))
-        if done != _SUCCESS:
-            self._reader.written(dn)
-        return done == _SUCCESS
-
-    def _modify(self, dn: str, changes: Changes, deadline: Deadline) -> None:
-        self._write("modify", dn, deadline, lambda link: link.modify(dn, changes))
-        self._reader.written(dn)
-
-    def _delete(self, dn: str, deadline: Deadline) -> bool:
-        done = self._write("delete", dn, deadline, lambda link: link.delete(dn), (_SUCCESS, RESULT_NO_SUCH_OBJECT))
-        self._reader.written(dn)
-        return done == _SUCCESS
-
-    def _add(self, dn: str, attributes: Mapping[str, Any], deadline: Deadline) -> bool:
-        accept = (_SUCCESS, RESULT_ENTRY_ALREADY_EXISTS)
-        done = self._write("add", dn, deadline, lambda link: link.add(dn, attributes=attributes), accept)
-        self._reader.written(dn)
-        return done == _SUCCESS
-
-    def _write(
-        self, name: str, dn: str, deadline: Deadline, operation: Operation, accept: Sequence[int] = (_SUCCESS,)
-    ) -> int:
-        try:
-            _, result, _, _ = self._call("write", name, deadline, operation)
-            return check(result, name, self._base_dn, accept)
-        except DirectoryError:
-            self._reader.written(dn)
-            raise
-
-    def _call(self, role: Role, name: str, deadline: Deadline, operation: Operation) -> Any:  # noqa: ANN401 - ldap3's
-        return self._connections.call(role, name, deadline, operation)
 
 
 def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:

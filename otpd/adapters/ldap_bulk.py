@@ -11,28 +11,26 @@ from typing import Any, Final
 import ldap3
 from ldap3.core.results import (
     RESULT_ADMIN_LIMIT_EXCEEDED,
-    RESULT_ATTRIBUTE_OR_VALUE_EXISTS,
     RESULT_ENTRY_ALREADY_EXISTS,
-    RESULT_NO_SUCH_ATTRIBUTE,
     RESULT_NO_SUCH_OBJECT,
     RESULT_SIZE_LIMIT_EXCEEDED,
     RESULT_SUCCESS,
 )
 
 from otpd.adapters.ldap_connections import Connections, check
-from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES, depth, escape_rdn_value, is_a, place_of
+from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES, is_a
+from otpd.adapters.ldap_names import child_dn, depth, place_of, user_dn
+from otpd.adapters.ldap_operations import LOST, PAGED_RESULTS, cookie_of
 from otpd.clock import Clock, Deadline
 from otpd.entry import Entry, make
 from otpd.errors import DirectoryError
 from otpd.values import EntryId, UserName
 
-PAGED_RESULTS: Final = "1.2.840.113556.1.4.319"
 PAGE: Final = 500
 _SECONDS: Final = 60.0
 _ANY: Final = "(objectClass=*)"
 _SUCCESS: Final[int] = RESULT_SUCCESS
 _LIMITS: Final = (RESULT_SIZE_LIMIT_EXCEEDED, RESULT_ADMIN_LIMIT_EXCEEDED)
-_LOST: Final = (RESULT_NO_SUCH_ATTRIBUTE, RESULT_NO_SUCH_OBJECT, RESULT_ATTRIBUTE_OR_VALUE_EXISTS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class BulkDirectory:
                 )
             check(result, "search", self._base_dn, (_SUCCESS,))
             yield self._page(found)
-            cookie = _cookie(result)
+            cookie = cookie_of(result)
             if not cookie:
                 return
 
@@ -106,7 +104,7 @@ class BulkDirectory:
             return True
         dn = self._dn(current.user, current.id)
         result = self._write("modify", lambda link: link.modify(dn, changes))
-        return check(result, "modify", self._base_dn, (_SUCCESS, *_LOST)) == _SUCCESS
+        return check(result, "modify", self._base_dn, (_SUCCESS, *LOST)) == _SUCCESS
 
     def remove(self, user: UserName, entry_id: EntryId) -> None:
         """Remove an entry that nothing is below of."""
@@ -156,8 +154,7 @@ class BulkDirectory:
         return dict(result)
 
     def _dn(self, user: UserName, entry_id: EntryId) -> str:
-        above = f"uid={escape_rdn_value(user)},{self._base_dn}"
-        return f"otpdId={escape_rdn_value(entry_id)},{above}" if entry_id else above
+        return child_dn(user, entry_id, self._base_dn) if entry_id else user_dn(user, self._base_dn)
 
 
 class MissingParent(DirectoryError):  # noqa: N818 - it says what is missing
@@ -170,9 +167,3 @@ def _changes(old: tuple[bytes, ...], new: tuple[bytes, ...]) -> Iterator[tuple[s
         yield ldap3.MODIFY_DELETE, gone
     if come:
         yield ldap3.MODIFY_ADD, come
-
-
-def _cookie(result: dict[str, Any]) -> bytes:
-    """Where the next page begins; nothing where this was the last."""
-    control = result.get("controls", {}).get(PAGED_RESULTS)
-    return control["value"]["cookie"] if control else b""

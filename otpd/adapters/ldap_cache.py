@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from otpd.adapters import ldap_entries
+from otpd.adapters import ldap_entries, ldap_names
 from otpd.adapters.ldap_connections import Role
 from otpd.adapters.ldap_reader import Ask, Entries, Entry
 from otpd.clock import Clock, Deadline
@@ -106,7 +106,7 @@ class Cache:
 
     def change(self, change: Change) -> None:
         """Take over what was notified of."""
-        owner = ldap_entries.user_of(change.dn)
+        owner = ldap_names.user_of(change.dn)
         with self._lock:
             if owner is None:
                 self._clear()
@@ -122,7 +122,7 @@ class Cache:
                 self._put(key, kept.name, _changed(kept.held, change), kept.read_at)
 
     def written(self, dn: str) -> None:  # noqa: D102
-        owner = ldap_entries.user_of(dn)
+        owner = ldap_names.user_of(dn)
         with self._lock:
             if owner is None:
                 self._clear()

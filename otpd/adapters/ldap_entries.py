@@ -4,12 +4,11 @@ An entry that lacks a value or holds a wrong one raises :class:`~otpd.errors.Ent
 attribute and never the value.
 """
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
+from otpd.adapters.ldap_names import user_above
 from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
 from otpd.directory import (
@@ -21,7 +20,6 @@ from otpd.directory import (
     Kind,
     SealedValue,
     State,
-    Summary,
     Token,
     Use,
     User,
@@ -86,13 +84,6 @@ MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep",
 _CODE_CLASSES: Final = ("otpdUser", *MOVING_FACTORS, "otpdRecoveryCodes")
 OF_CODES: Final = f"(|{''.join(f'(objectClass={name})' for name in _CODE_CLASSES)})"
 
-# What is needed of each entry where all users are looked at, and of which entries.
-SUMMARY_ATTRIBUTES: Final = ("objectClass", "otpdState", "oathFailureCount")
-SUMMARISED: Final = (
-    f"(|{''.join(f'(objectClass={name})' for name in ('otpdUser', *MOVING_FACTORS, 'otpdAppPassword'))}"
-    "(&(objectClass=otpdRecoveryCodes)(otpdSealedRecoveryCode=*)))"
-)
-
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
 _HMAC_OIDS: Final = {
     "sha1": "1.2.840.113549.2.7",
@@ -100,7 +91,6 @@ _HMAC_OIDS: Final = {
     "sha512": "1.2.840.113549.2.11",
 }
 _HMAC_NAMES: Final = {oid: name for name, oid in _HMAC_OIDS.items()}
-_UNNAMEABLE: Final = re.compile("[\0\ud800-\udfff]")  # what is not UTF-8 comes in as surrogates
 _TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and whole seconds
 
 
@@ -113,70 +103,6 @@ SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdGrant": ("grant", "otpdSealedDigest"),
     "otpdDevice": ("remembered device", "otpdSealedDigest"),
 }
-
-_RDN: Final = re.compile(r"(?:[^\\,]|\\.)+", re.DOTALL)
-_ESCAPED_PAIR: Final = re.compile(r"\\.", re.DOTALL)
-_ESCAPED: Final = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
-
-
-def escape_rdn_value(value: str) -> str:
-    r"""``value`` for a DN: every byte that is not a letter or digit as ``\XX`` (RFC 4514 section 2.4).
-
-    Raises :class:`EntryError` for what no entry is named by.
-    """
-    if not value or _UNNAMEABLE.search(value):
-        raise EntryError("a name that is empty, or that holds a NUL or a byte that is not UTF-8")
-    return "".join(
-        chr(byte) if chr(byte).isalnum() and byte < 0x80 else f"\\{byte:02x}"  # noqa: PLR2004 - ASCII
-        for byte in value.encode()
-    )
-
-
-def unescape_rdn_value(value: str) -> str:
-    r"""What ``value`` stands for in a DN, whether its bytes are escaped as ``\XX`` or as ``\`` and themselves."""
-
-    def plain(escaped: re.Match[bytes]) -> bytes:
-        return bytes.fromhex(escaped[1].decode()) if len(escaped[1]) == 2 else escaped[1]  # noqa: PLR2004 - XX
-
-    return _ESCAPED.sub(plain, value.encode()).decode("utf-8", "replace")
-
-
-def user_above(dn: str) -> UserName:
-    """The user below whose entry the one named ``dn`` is; empty where it is below no user's."""
-    rdns = _RDN.findall(dn)
-    kind, _, value = rdns[1].partition("=") if len(rdns) > 1 else ("", "", "")
-    return UserName(unescape_rdn_value(value.lstrip()) if kind.strip().lower() == "uid" else "")
-
-
-def depth(dn: str) -> int:
-    """Of how many names ``dn`` is made."""
-    return len(_RDN.findall(dn))
-
-
-def place_of(dn: str, base_dn: str) -> tuple[UserName, EntryId] | None:
-    """Whose entry ``dn`` names below ``base_dn``, and its id (empty for the user's own); None for none of otpd's."""
-    own = _RDN.findall(dn)[: depth(dn) - depth(base_dn)]
-    parts = [rdn.strip().partition("=") for rdn in own]
-    if [kind.lower() for kind, _, _ in parts] not in (["uid"], ["otpdid", "uid"]) or any("+" in rdn for rdn in own):
-        return None
-    *entry_id, user = [unescape_rdn_value(value) for _, _, value in parts]
-    return UserName(user), EntryId(entry_id[0] if entry_id else "")
-
-
-def parent_of(dn: str) -> str:
-    """The DN without its first RDN; empty at the top."""
-    first = _RDN.match(dn)
-    return dn[first.end() + 1 :].lstrip() if first else ""
-
-
-def user_of(dn: str) -> UserName | None:
-    """The user whose entry ``dn`` names, or one below it; None where the name does not show it."""
-    for kind, _, value in (rdn.partition("=") for rdn in _RDN.findall(dn)[:2]):
-        if kind.strip().lower() == "uid":
-            plain = _ESCAPED_PAIR.sub("", value)
-            unclear = "+" in plain or plain.lstrip().startswith(("#", '"'))
-            return None if unclear else UserName(unescape_rdn_value(value.lstrip()))
-    return None
 
 
 def is_a(entry: Entry, object_class: str) -> bool:
@@ -386,37 +312,6 @@ def from_grant(grant: Grant) -> dict[str, Any]:
         "otpdExpires": from_time(grant.expires),
         **({"otpdHost": sorted(grant.hosts)} if grant.hosts else {}),
     }
-
-
-def to_summaries(found: Iterable[tuple[str, Entry]]) -> tuple[Summary, ...]:
-    """What the entries of a walk come to, user by user, in the order of names.
-
-    An entry that does not parse spoils the line of its own user alone: who looks at all of them must see the others.
-    """
-    counts: dict[UserName, Counter[str]] = defaultdict(Counter)
-    for dn, entry in found:
-        kind = next(name for name in OBJECT_CLASSES if is_a(entry, name))
-        kind = "token" if kind in MOVING_FACTORS else kind
-        name = user_above(dn if kind != "otpdUser" else f"otpdId=,{dn}")
-        state = next(iter(entry.get("otpdState", [])), b"active").decode("ascii", "replace")
-        counts[name][kind] += 1
-        counts[name][f"{kind} {state}"] += 1
-        if kind == "otpdUser":
-            failures = next(iter(entry.get("oathFailureCount", [])), b"0")
-            counts[name]["failures"] = int(failures) if failures.isdigit() else 0
-    return tuple(
-        Summary(
-            name=name,
-            disabled=bool(count["otpdUser disabled"]),
-            failures=count["failures"],
-            devices=count["token"],
-            usable_devices=0 if count["otpdUser disabled"] else count["token active"],
-            has_recovery_codes=bool(count["otpdRecoveryCodes"]),
-            app_passwords=count["otpdAppPassword"],
-        )
-        for name, count in sorted(counts.items())
-        if count["otpdUser"]
-    )
 
 
 def to_sealed_values(dn: str, entry: Entry) -> list[SealedValue]:

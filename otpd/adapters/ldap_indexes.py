@@ -13,10 +13,12 @@ import ldap3
 from ldap3.core.results import RESULT_INSUFFICIENT_ACCESS_RIGHTS, RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
 
 from otpd.adapters.ldap_connections import Connections, Servers, check
-from otpd.adapters.ldap_entries import SEALED, parent_of
+from otpd.adapters.ldap_entries import SEALED
+from otpd.adapters.ldap_names import parent_of
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding
+from otpd.printable import printable
 
 _SECONDS: Final = 5.0
 _389_BACKENDS: Final = "cn=ldbm database,cn=plugins,cn=config"
@@ -95,7 +97,7 @@ def _look(configuration: _Configuration, uri: str, base_dn: str) -> Finding:
     if not lacks:
         return Finding(uri, "indexes")
     return Finding(
-        uri, "indexes", f"{_printable(found.dn)} lacks {', '.join(lacks)}", _remedy(found, configuration, uri)
+        uri, "indexes", f"{printable(found.dn)} lacks {', '.join(lacks)}", _remedy(found, configuration, uri)
     )
 
 
@@ -169,7 +171,3 @@ def _remedy(database: _Database, configuration: _Configuration, uri: str) -> str
             "",
         )
     return f"ldapmodify {how} -H {uri}, with {lines}{then}"
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text)

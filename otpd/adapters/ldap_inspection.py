@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from otpd.adapters.ldap_bulk import PAGED_RESULTS
 from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES
-from otpd.adapters.ldap_tryout import SEE_SETTINGS, Links, Tryout, read
+from otpd.adapters.ldap_operations import PAGED_RESULTS
+from otpd.adapters.ldap_tryout import NAME_PROVIDER, SEE_SETTINGS, Links, Tryout, read
 from otpd.adapters.ldap_watch import NotNotified, Session
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
@@ -34,7 +34,6 @@ _SHOW_CONTROLS: Final = (
     "let otpd's account read supportedControl in the root DSE; OpenLDAP: before the other rules of"
     ' olcDatabase={-1}frontend,cn=config, olcAccess: {0}to dn.base="" by * read'
 )
-_NAME_PROVIDER: Final = "in otpd.toml of every host, the same server: [directory] provider"
 
 
 class LdapInspector:
@@ -58,7 +57,7 @@ class LdapInspector:
         well = True
         if len(self._servers.uris) > 1 and not self._provider_named:
             fault = "several uris and no provider: a host with another order of them writes to another server"
-            yield Finding("otpd.toml", "provider", fault, _NAME_PROVIDER)
+            yield Finding("otpd.toml", "provider", fault, NAME_PROVIDER)
         for left, uri in zip(range(len(links) + 1, 1, -1), links, strict=True):
             share = Deadline.after(self._clock, deadline.remaining_seconds() / left)
             for finding in self._look(uri, links[uri], share):

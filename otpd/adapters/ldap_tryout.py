@@ -24,7 +24,8 @@ from ldap3.core.results import (
 
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, check
-from otpd.adapters.ldap_entries import escape_rdn_value, from_user
+from otpd.adapters.ldap_entries import from_user
+from otpd.adapters.ldap_names import user_dn
 from otpd.clock import Clock, Deadline
 from otpd.directory import Token
 from otpd.errors import DirectoryError
@@ -44,7 +45,7 @@ _SET_CLOCKS: Final = (
     "on the host or the server, whichever is wrong: timedatectl set-ntp true, or with chrony, chronyc makestep;"
     " timedatectl says which is synchronised"
 )
-_NAME_PROVIDER: Final = "name the server that takes writes in otpd.toml of every host: [directory] provider"
+NAME_PROVIDER: Final = "name the server that takes writes in otpd.toml of every host: [directory] provider"
 _KEEP_OUT: Final = (
     "ldapmodify with the access rules of openldap.ldif.example (olcAccess {0}, before all others) or of"
     " 389ds.ldif.example (both aci), with your own suffix"
@@ -68,7 +69,7 @@ class Tryout:
         self._provider = next(iter(links))
         self._directory = LdapDirectory(links[self._provider], base_dn)
         self._probe = UserName(f"otpd-check-{secrets.token_hex(8)}")
-        self._probe_dn = f"uid={escape_rdn_value(self._probe)},{base_dn}"
+        self._probe_dn = user_dn(self._probe, base_dn)
 
     def findings(self, deadline: Deadline) -> Iterator[Finding]:
         """Write at the provider, look for it at the others, and remove it again."""
@@ -101,10 +102,10 @@ class Tryout:
         )
         if result["result"] == RESULT_REFERRAL:
             fault = f"it takes no writes, and refers them to {_servers_in(result.get('referrals'))}"
-            return Finding(self._provider, "write", fault, _NAME_PROVIDER)
+            return Finding(self._provider, "write", fault, NAME_PROVIDER)
         if result["result"] == RESULT_UNWILLING_TO_PERFORM:
             fault = "it takes no writes (unwillingToPerform): it is a replica, or read-only"
-            return Finding(self._provider, "write", fault, _NAME_PROVIDER)
+            return Finding(self._provider, "write", fault, NAME_PROVIDER)
         check(result, "add", self._base_dn, (RESULT_SUCCESS,))
         return Finding(self._provider, "write")
 

@@ -20,7 +20,7 @@ from ldap3.protocol.controls import build_control
 from ldap3.strategy.base import BaseStrategy
 from ldap3.utils.asn1 import decode_message_fast
 
-from otpd.adapters import ldap_entries, ldap_sync
+from otpd.adapters import ldap_entries, ldap_names, ldap_sync
 from otpd.adapters.ldap_cache import Cache, Change
 from otpd.adapters.ldap_connections import Connections
 from otpd.clock import Clock, Deadline
@@ -132,7 +132,7 @@ class Session:
             found = (self._read(dn, ("contextCSN",), deadline) or {}).get("contextCSN")
             if found:
                 return list(found)
-            dn = ldap_entries.parent_of(dn)
+            dn = ldap_names.parent_of(dn)
         raise NotNotified(f"contextCSN of the suffix above {self._base_dn} cannot be read by otpd")
 
     def _read(self, dn: str, attributes: tuple[str, ...], deadline: Deadline) -> Any:  # noqa: ANN401 - ldap3's

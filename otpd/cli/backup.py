@@ -12,12 +12,13 @@ from typing import Any, BinaryIO
 import click
 
 from otpd.backup import Reader, Writer
-from otpd.cli.host import HostDirectory, as_daemon, key_ring_option
+from otpd.cli.host import HostDirectory, as_daemon, key_ring_option, sync
 from otpd.cli.progress import progress
 from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
 from otpd.clock import SystemClock, to_datetime
 from otpd.entry import Entry
 from otpd.errors import BackupError
+from otpd.printable import printable
 from otpd.transfer.exporting import Exported
 from otpd.transfer.exporting import export as export_all
 from otpd.transfer.importing import LEFT_ALONE, Import, Outcome
@@ -54,7 +55,7 @@ def export(session: Session, file: Path, key_ring: Path | None) -> None:
         "left_out": found.left_out,
     }
     for dn in found.left_out:
-        click.echo(f"otpctl: left out, since it is none of otpd's entries: {_printable(dn)}", err=True)
+        click.echo(f"otpctl: left out, since it is none of otpd's entries: {printable(dn)}", err=True)
     if file == _STANDARD_OUTPUT:
         click.echo(f"Exported {_counted(found.entries)}.", err=True)
     else:
@@ -174,7 +175,7 @@ def _new_file(session: Session, file: Path) -> Iterator[BinaryIO]:
                 stream.flush()
                 os.fsync(descriptor)
             os.link(made, file)  # unlike a rename, it never replaces what somebody else has put there meanwhile
-            _sync(file.parent)
+            sync(file.parent)
         finally:
             with suppress(FileNotFoundError):
                 Path(made).unlink()
@@ -182,14 +183,6 @@ def _new_file(session: Session, file: Path) -> Iterator[BinaryIO]:
         session.fail("exists", f"{file} exists already; it is left as it is", Exit.CANNOT_CREATE)
     except OSError as error:
         session.fail("cannot-create", f"{file}: {error.strerror}", Exit.CANNOT_CREATE)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -216,11 +209,7 @@ def _tell_faults(found: Exported) -> None:
 
 
 def _called(user: str, entry_id: str) -> str:
-    return _printable(f"{entry_id} of {user}" if entry_id else user)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(f"{entry_id} of {user}" if entry_id else user)
 
 
 def _named(faults: list[tuple[str, str]]) -> list[dict[str, str]]:

@@ -63,3 +63,12 @@ def as_daemon(session: Session) -> Iterator[None]:
         session.fail("unavailable", f"{error}. Run this again when it is back.", Exit.UNAVAILABLE)
     except DirectoryError as error:
         session.fail("directory", str(error), Exit.REFUSED)
+
+
+def sync(folder: Path) -> None:
+    """Bring what was named or renamed in ``folder`` to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

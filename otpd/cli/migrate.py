@@ -13,11 +13,12 @@ from typing import Final
 import click
 
 from otpd.adapters.slapd_config import SlapdConfig
-from otpd.cli.host import HostDirectory, as_daemon
+from otpd.cli.host import HostDirectory, as_daemon, sync
 from otpd.cli.progress import progress
 from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
 from otpd.clock import SystemClock
 from otpd.errors import DirectoryError
+from otpd.printable import printable
 from otpd.transfer.journal import BusyError, Journal
 from otpd.transfer.migration import Migration
 
@@ -95,7 +96,7 @@ class _Run:
         copied += again
         self._say(f"Copied {again} more, removed {removed}, and read back {verified} entries: every secret opens.")
         self._say(f"Installed {self.new} as {config}; the old one is {old}.")
-        _sync(config.parent)
+        sync(config.parent)
         restarted = _restart(session)
         self.journal.remove()
         result = {"copied": copied, "removed": removed, "verified": verified, "config": str(config)}
@@ -115,7 +116,7 @@ class _Run:
                 verified = migration.verify(advance)
         self._refuse_foreign(migration)
         for name in migration.not_opening:
-            click.echo(f"otpctl: does not open: {_printable(name)}", err=True)
+            click.echo(f"otpctl: does not open: {printable(name)}", err=True)
         if migration.not_opening:
             session.fail(
                 "does-not-open",
@@ -132,9 +133,9 @@ class _Run:
 
     def _refuse_foreign(self, migration: Migration) -> None:
         for dn in migration.left_out:
-            click.echo(f"otpctl: in the embedded directory, and none of otpd's entries: {_printable(dn)}", err=True)
+            click.echo(f"otpctl: in the embedded directory, and none of otpd's entries: {printable(dn)}", err=True)
         for name in migration.foreign:
-            click.echo(f"otpctl: not from here: {_printable(name)}", err=True)
+            click.echo(f"otpctl: not from here: {printable(name)}", err=True)
         if migration.foreign:
             self.session.fail(
                 "foreign-entries",
@@ -217,14 +218,6 @@ def _install(config: Path, text: bytes) -> Path:
     return old
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _restart(session: Session) -> bool:
     """Whether otpd was started anew, with the configuration that holds now."""
     if not _SYSTEMD.exists():
@@ -232,7 +225,3 @@ def _restart(session: Session) -> bool:
     if subprocess.run(_RESTART, check=False, stdin=subprocess.DEVNULL).returncode:  # noqa: S603 - our own words
         session.fail("restart-needed", f"otpd did not restart. Run: {' '.join(_RESTART)}", Exit.RESTART)
     return True
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)

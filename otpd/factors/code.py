@@ -11,6 +11,7 @@ from otpd.guesses import Guesses, Spend
 from otpd.offline import OfflineProof
 from otpd.otp import OtpParameters
 from otpd.policy import ProofName
+from otpd.printable import printable
 from otpd.secret import Secret
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
@@ -129,7 +130,7 @@ def _spend(user: UserName, token: Token, step: TimeStep, attempt: Attempt, parts
 def _use(token: Token, step: TimeStep, attempt: Attempt, parts: Parts) -> Use:
     now = parts.clock.wall()
     # The name comes from a PAM application, and is shown on terminals.
-    service = "".join(one if one.isprintable() else "?" for one in attempt.service[:_MAX_SERVICE]).strip()
+    service = printable(attempt.service[:_MAX_SERVICE]).strip()
     drift = moving_factor.learned_drift(token, step, now, parts.windows)
     return Use(at=now, host=parts.host, service=ServiceName(service), drift=drift)
 

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 # From the bottom. A folder stands for all that is in it.
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
-    ("symbols", "otp", "app_password", "recovery", "handout", "policy", "throttle", "offline", "texts"),
+    ("symbols", "otp", "app_password", "recovery", "handout", "policy", "throttle", "offline", "texts", "printable"),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
     ("guesses", "grants", "remembered", "moving_factor", "factors"),
@@ -75,6 +75,7 @@ def test_one_importer_each() -> None:
         "ldap3": {
             "otpd.adapters.ldap",
             "otpd.adapters.ldap_bulk",
+            "otpd.adapters.ldap_operations",
             "otpd.adapters.ldap_connections",
             "otpd.adapters.ldap_indexes",
             "otpd.adapters.ldap_tryout",
