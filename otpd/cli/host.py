@@ -1,10 +1,12 @@
 """What the verbs need that do without otpd: the servers and the keys, as root finds them on this host."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -18,6 +20,8 @@ from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, daemon_uid
 from otpd.clock import SystemClock
 from otpd.errors import ConfigError, DirectoryError, DirectoryUnavailable
 from otpd.seal import KeyRing
+
+SYSTEMD: Final = Path("/run/systemd/system")
 
 key_ring_option = click.option(
     "--key-ring", type=PATH, metavar="FILE", help="The key ring, where it is not the file that otpd.toml names."
@@ -49,6 +53,35 @@ class HostDirectory:
         """The directory as a whole; it is used as otpd's user alone, see :func:`as_daemon`."""
         clock = SystemClock()
         return BulkDirectory(Connections(self.servers, clock), self.base_dn, clock)
+
+
+def refuse_what_otpd_cannot_read(session: Session, path: Path) -> None:
+    """End the program where the configuration in ``path`` names a file that otpd's own user cannot read.
+
+    Root can, and so could do all that is asked of it, and leave a configuration with which otpd does not start. A
+    password that otpd.service is given as a credential need not be readable.
+    """
+    table = config.load(path).directory
+    files = [table.ca_file, table.cert_file, table.key_file]
+    if "bind-password" not in _credentials():
+        files.append(table.bind_password_file)
+    with as_daemon(session):
+        unreadable = [name for name in files if name and not os.access(name, os.R_OK, effective_ids=True)]
+    if unreadable:
+        session.fail(
+            "config",
+            f"otpd cannot read {' and '.join(unreadable)}, as {path} names them. Run: chown {DAEMON_USER} "
+            f"{' '.join(unreadable)}; or let otpd.service have the password as its credential bind-password.",
+            Exit.CONFIG,
+        )
+
+
+def _credentials() -> str:
+    """What systemd says of the credentials of otpd.service; nothing where it does not run here."""
+    if not SYSTEMD.exists():
+        return ""
+    ask = ("systemctl", "show", "otpd", "--property=LoadCredential,LoadCredentialEncrypted,SetCredential")
+    return subprocess.run(ask, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout  # noqa: S603 - our own words
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from otpd.adapters.slapd_config import SlapdConfig
-from otpd.cli.host import HostDirectory, as_daemon, sync
+from otpd.cli.host import SYSTEMD, HostDirectory, as_daemon, refuse_what_otpd_cannot_read, sync
 from otpd.cli.progress import progress
 from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
 from otpd.clock import SystemClock
@@ -23,7 +23,6 @@ from otpd.transfer.journal import BusyError, Journal
 from otpd.transfer.migration import Migration
 
 _STATE: Final = "/var/lib/otpd-migration"
-_SYSTEMD: Final = Path("/run/systemd/system")
 _RESTART: Final = ("systemctl", "restart", "otpd")
 _OLD_SUFFIX: Final = ".embedded"
 
@@ -52,7 +51,9 @@ def migrate(session: Session, new: Path | None, *, abort: bool, state_dir: Path)
             if abort:
                 _abort(session, source, journal)
             elif new:
-                _Run(session, source, HostDirectory.of(session, new, None), new, journal).run()
+                target = HostDirectory.of(session, new, None)
+                refuse_what_otpd_cannot_read(session, new)
+                _Run(session, source, target, new, journal).run()
     except BusyError:
         session.fail("busy", "another migration is under way on this host", Exit.RESTART)
     except OSError as error:
@@ -220,7 +221,7 @@ def _install(config: Path, text: bytes) -> Path:
 
 def _restart(session: Session) -> bool:
     """Whether otpd was started anew, with the configuration that holds now."""
-    if not _SYSTEMD.exists():
+    if not SYSTEMD.exists():
         return False
     if subprocess.run(_RESTART, check=False, stdin=subprocess.DEVNULL).returncode:  # noqa: S603 - our own words
         session.fail("restart-needed", f"otpd did not restart. Run: {' '.join(_RESTART)}", Exit.RESTART)

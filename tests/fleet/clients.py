@@ -62,10 +62,12 @@ class Login:
     ticket: bytes
 
     @classmethod
-    def begin(cls, path: Path, user: str, service: str, seconds: float = PATIENCE_SECONDS) -> "Login | None":
-        """Begin one, or None where no answer comes."""
+    def begin(
+        cls, path: Path, user: str, service: str, seconds: float = PATIENCE_SECONDS, rhost: str = ""
+    ) -> "Login | None":
+        """Begin one, or None where it is not asked for anything, or no answer comes."""
         link = Link(path)
-        link.send(encode_request(Begin(user=user, service=service)))
+        link.send(encode_request(Begin(user=user, service=service, rhost=rhost)))
         frames = link.receive(seconds)
         reply = decode_reply(frames) if frames else None
         if isinstance(reply, Ask):

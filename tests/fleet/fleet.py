@@ -59,6 +59,10 @@ tries = 1
 [service.imap]
 accept = ["app-password"]
 tries = 1
+
+[service.shell]
+remember_hours = 1
+tries = 1
 """
 
 

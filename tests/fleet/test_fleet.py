@@ -2,8 +2,8 @@
 
 import time
 
-from .clients import log_in
-from .fleet import Fleet
+from .clients import Login, log_in, manage
+from .fleet import Fleet, FleetHost
 
 
 def test_one_enrolment_serves_all_hosts(fleet: Fleet) -> None:
@@ -27,6 +27,31 @@ def test_hosts_are_apart(fleet: Fleet) -> None:
     assert elsewhere.verdict() == "refuse"
     login.offer(code)
     assert login.verdict() == "accept"
+
+
+def test_who_is_remembered_is_remembered_everywhere(fleet: Fleet) -> None:
+    """And forgotten everywhere, within a second."""
+    [user] = fleet.people(1)
+    phone = fleet.enroll(user)
+    first, address = fleet.hosts[0], "192.0.2.7"
+
+    def asked(host: FleetHost, rhost: str = address) -> bool:
+        login = Login.begin(host.auth, user, "shell", rhost=rhost)
+        if login:
+            login.link.close()
+        return login is not None
+
+    login = Login.begin(first.auth, user, "shell", rhost=address)
+    assert login
+    login.offer(phone.code())
+    assert login.verdict() == "accept"
+    for asks in (False, True):
+        until = time.monotonic() + 1
+        while any(asked(host) != asks for host in fleet.hosts):
+            assert time.monotonic() < until
+        assert all(asked(host, "192.0.2.8") for host in fleet.hosts)
+        if not asks:
+            assert manage(fleet.hosts[1].control, "device-forget", user=user)[0] == "ok"
 
 
 def test_a_slow_link(fleet: Fleet) -> None:

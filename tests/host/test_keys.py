@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socket import gethostname
 from typing import Any, Final
 
 import pytest
@@ -42,6 +43,7 @@ from otpd.values import ServiceName, TimeStep, UserName
 
 from .conftest import MODULE_ONLY, World, eventually
 from .test_control import AUTH, call, send
+from .test_faults import restarted
 
 RING: Final = Path("/etc/otpd/keyring")
 USERS: Final = 10
@@ -405,6 +407,38 @@ def test_an_enrolment_under_way_is_finished_with_the_new_key(site: Site) -> None
     code = Token(begun["secret"]).code()
     assert call("root", "enrol-confirm", user=user, ticket=begun["ticket"], code=code)[0] == "ok"
     assert {key_of(value) for value in everything()} == {new}
+
+
+def test_what_was_handed_out_or_remembered_is_sealed_anew(site: Site) -> None:
+    """A ticket, a bypass code and a remembered address are good under the new key, and the old one can go."""
+    world, person = site.world, site.people[0]
+    ticket = json.loads(run("otpctl", "user", "ticket", person.name, "--json"))["secret"]
+    code = json.loads(run("otpctl", "user", "bypass", person.name, "--host", gethostname(), "--json"))["secret"]
+    world.secrets |= {ticket, code}
+    remembering = world.host.settings + "\n[service.remembering]\nremember_hours = 1\ntries = 1\n"
+    with restarted(world.host, remembering):
+        pam_service("remembering", MODULE_ONLY)
+
+        def log_in(*typed: str) -> int:
+            login = Login([world.driver, "-r", "192.0.2.7", "/etc/pam.d", "remembering", person.name])
+            for answer in typed:
+                login.type(f"text {answer}")
+            return login.finish().code
+
+        assert log_in(person.token.code()) == SUCCESS
+        assert eventually(lambda: log_in() == SUCCESS), "without a code"
+        otpctl("add")
+        note_secrets(world)
+        world.host.restart_daemon()
+        otpctl("rotate", code=RESTART)
+        world.host.restart_daemon()
+        otpctl("rotate")
+        assert {key_of(value) for value in everything()} == {"k2"}
+        otpctl("retire", "k1")
+        world.host.restart_daemon()
+        assert log_in() == SUCCESS, "still without a code"
+    assert world.outcome("keys", person.name, code) == SUCCESS
+    assert call(person.name, "enrol-begin", proof=ticket)[0] == "ok"
 
 
 def test_a_schema_without_substring_rules_is_not_taken_for_a_key_without_use(site: Site) -> None:

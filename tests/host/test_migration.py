@@ -191,6 +191,16 @@ def test_somebody_else_changes_the_target(site: Site, openldap: Server, target: 
     assert site.outcome(site.people[2], site.people[2].recovery_codes.pop()) == 0, "the source takes writes again"
 
 
+def test_what_otpd_could_not_read_is_told_before_anything_is_done(site: Site, openldap: Server, target: str) -> None:
+    """Root can read it: everything would be copied, and then no otpd would start."""
+    own("/etc/otpd/site-password", "root")
+    refused = migrate("--to", target, code=78)
+    assert refused["error"] == "config"
+    assert "chown otpd /etc/otpd/site-password" in refused["message"]
+    assert entries(openldap) == 0
+    assert site.outcome(site.people[2], site.people[2].recovery_codes.pop()) == 0, "the source takes writes"
+
+
 def test_a_secret_that_does_not_open(site: Site, target: str) -> None:
     other = Path("/etc/otpd/other-ring")
     other.unlink(missing_ok=True)
