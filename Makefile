@@ -18,9 +18,10 @@ UNITS      := $(wildcard systemd/*.service systemd/*.socket systemd/*.target)
 SYSTEMD    ?= $(shell systemctl --version 2>/dev/null | sed -n 's/^systemd \([0-9]*\).*/\1/p')
 UNITS_LACK := $(if $(filter 252 253,$(SYSTEMD)),/^RestartMode=/d)
 CHECK      := tests/check
+CATALOGUES := $(patsubst %.po,%/LC_MESSAGES/otpd.mo,$(wildcard otpd/locale/*.po))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint fmt build install uninstall clean
+.PHONY: help demo check test lint fmt texts build install uninstall clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 20
@@ -40,13 +41,20 @@ lint: ## ruff, mypy, and the C compiler's warnings
 fmt: ## format Python and C
 	@$(CHECK) fmt
 
-build: ## the PAM module
+build: $(CATALOGUES) ## the PAM module, and the translations
 	$(MAKE) -C pam_helper
+
+otpd/locale/%/LC_MESSAGES/otpd.mo: otpd/locale/%.po
+	@mkdir -p $(@D)
+	msgfmt -o $@ $<
+
+texts: ## bring the translations in otpd/locale up to date with the code (LANGUAGE=fr begins one)
+	@$(CHECK) texts $(LANGUAGE)
 
 install: build ## install below DESTDIR (PREFIX=/usr/local)
 	install -D -m 0644 pam_helper/pam_otpd.so $(DESTDIR)$(PAMDIR)/pam_otpd.so
 	rm -rf $(DESTDIR)$(PYTHONDIR)/otpd
-	set -e; find otpd -name '*.py' | while read -r file; do \
+	set -e; find otpd -name '*.py' -o -name '*.mo' | while read -r file; do \
 	  install -D -m 0644 "$$file" "$(DESTDIR)$(PYTHONDIR)/$$file"; done
 	$(PYTHON) -m compileall -q -d $(PYTHONDIR)/otpd $(DESTDIR)$(PYTHONDIR)/otpd
 	set -e; launcher() { install -d "$(DESTDIR)$$1"; \
@@ -86,4 +94,5 @@ uninstall: ## remove what install put there; /etc/otpd and the directory's data 
 
 clean: ## remove what was built
 	$(MAKE) -C pam_helper clean
+	rm -rf otpd/locale/*/
 	find . -name __pycache__ -prune -exec rm -rf {} +

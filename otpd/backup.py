@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, Literal
 from otpd.errors import BackupError, SealError
 from otpd.seal import KeyRing
 from otpd.secret import Secret
+from otpd.texts import _
 
 PURPOSE: Final = "backup"
 VERSION: Final = 1
@@ -95,7 +96,7 @@ class Reader:
             yield from filter(None, plain.split(b"\n"))
             number, line = number + 1, following
         if not number:
-            raise BackupError("it ends behind its first line: the rest is missing")
+            raise BackupError(_("it ends behind its first line: the rest is missing"))
 
     def _open(self, number: int, follows: Follows, line: bytes) -> bytes:
         try:
@@ -103,8 +104,10 @@ class Reader:
         except SealError:
             pass
         if follows == "last" and self._opens(number, "more", line):
-            raise BackupError(f"it is cut off: chunk {number} is not the last one, and nothing follows")
-        raise BackupError(f"chunk {number} does not open: it was changed, or put in another place")
+            raise BackupError(
+                _("it is cut off: chunk {number} is not the last one, and nothing follows", number=number)
+            )
+        raise BackupError(_("chunk {number} does not open: it was changed, or put in another place", number=number))
 
     def _opens(self, number: int, follows: Follows, line: bytes) -> bool:
         try:
@@ -116,7 +119,7 @@ class Reader:
         """The next line without its end; None behind the last."""
         line = self._stream.readline(limit)
         if line and not line.endswith(b"\n"):
-            raise BackupError("it is cut off in the middle of a line, or it is no backup of otpd")
+            raise BackupError(_("it is cut off in the middle of a line, or it is no backup of otpd"))
         return line[:-1] if line else None
 
 
@@ -126,9 +129,9 @@ def _header(line: bytes) -> dict[str, Any]:
     except ValueError:
         header = None
     if not isinstance(header, dict) or _MAGIC not in header:
-        raise BackupError("it is no backup of otpd")
+        raise BackupError(_("it is no backup of otpd"))
     if header[_MAGIC] != VERSION:
-        raise BackupError("it is of another version of otpd's backups; use the otpctl that wrote it, or a newer one")
+        raise BackupError(_("it is of another version of otpd's backups; use the otpctl that wrote it, or a newer one"))
     return header
 
 
@@ -136,7 +139,13 @@ def _check_key(header: dict[str, Any], keys: KeyRing) -> None:
     """Say which key is missing, rather than that nothing opens. What the line claims is not yet believed."""
     key, fingerprint = str(header.get("key"))[:32], str(header.get("fingerprint"))[:16]
     if key not in keys.ids or keys.fingerprint(key) != fingerprint:
-        raise BackupError(f"it is sealed with the key {key!r} ({fingerprint!r}), which is not in the key ring")
+        raise BackupError(
+            _(
+                "it is sealed with the key {key!r} ({fingerprint!r}), which is not in the key ring",
+                key=key,
+                fingerprint=fingerprint,
+            )
+        )
 
 
 def _bound(line: bytes) -> str:

@@ -7,7 +7,7 @@ kept between two steps. Steps block on the directory and run on a worker.
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from otpd import audit, remembered, texts
+from otpd import audit, remembered
 from otpd.clock import Deadline
 from otpd.enrol_at_login import EnrolAtLogin, Question, Stage
 from otpd.errors import DirectoryError, HelperError, SealError, TicketError
@@ -17,6 +17,7 @@ from otpd.identity import Accounts, Peer
 from otpd.policy import Policy, ServicePolicy
 from otpd.protocol import DIALOGUE_SECONDS, Answer, Ask, Begin, Cancel, Done, Reply, Request
 from otpd.secret import Secret
+from otpd.texts import _, mark, speaking
 from otpd.ticket import Tickets
 from otpd.values import ServiceName, UserName
 
@@ -25,8 +26,8 @@ _NOBODY: Final = UserName("\N{BLACK SQUARE}")
 """A name that no entry has: it is looked up for users that NSS does not know, to take the same time."""
 
 _HINTS: Final = {
-    Reason.USED_CODE: "This code was already used. Wait for the next one.",
-    Reason.TYPO: "There is a typo in it.",
+    Reason.USED_CODE: mark("This code was already used. Wait for the next one."),
+    Reason.TYPO: mark("There is a typo in it."),
 }
 
 
@@ -60,18 +61,19 @@ class Dialogue:
         except TicketError as error:
             audit.record("refused", peer=peer, reason=error)
             return Done(verdict="refuse")
-        try:
-            match request:
-                case Begin():
-                    return self._begin(peer, request, state, expires, deadline)
-                case Answer():
-                    return self._answer(peer, request, state, expires, deadline)
-                case Cancel():
-                    audit.record("cancelled", user=state.user, service=state.service, rhost=state.rhost)
-                    return Done(verdict="refuse")
-        except (DirectoryError, HelperError, SealError) as error:
-            audit.broken(user=state.user, service=state.service, rhost=state.rhost, reason=error)
-            return Done(verdict="unavailable")
+        with speaking(self._rules(state).language):
+            try:
+                match request:
+                    case Begin():
+                        return self._begin(peer, request, state, expires, deadline)
+                    case Answer():
+                        return self._answer(peer, request, state, expires, deadline)
+                    case Cancel():
+                        audit.record("cancelled", user=state.user, service=state.service, rhost=state.rhost)
+                        return Done(verdict="refuse")
+            except (DirectoryError, HelperError, SealError) as error:
+                audit.broken(user=state.user, service=state.service, rhost=state.rhost, reason=error)
+                return Done(verdict="unavailable")
 
     def _state(self, peer: Peer, request: Request) -> tuple[State, float]:
         """Where the dialogue stands, and the moment on the monotonic clock at which it expires."""
@@ -149,7 +151,7 @@ class Dialogue:
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
         _record("asking again", state, outcome)
-        return self._ask(peer, again, rules, expires, _HINTS.get(outcome.reason, texts.NOT_ACCEPTED))
+        return self._ask(peer, again, rules, expires, _(_HINTS.get(outcome.reason, mark("This was not accepted."))))
 
     def _ask(self, peer: Peer, state: State, rules: ServicePolicy, expires: float, *infos: str) -> Ask:
         ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)

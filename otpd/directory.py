@@ -156,14 +156,14 @@ class Grant:
 class Summary:
     """What the directory knows of one user, in numbers, for who looks at all of them.
 
-    ``usable_devices`` are those of ``devices`` whose codes count. ``has_recovery_codes`` says whether any is left.
+    ``usable_tokens`` are those of ``tokens`` whose codes count. ``has_recovery_codes`` says whether any is left.
     """
 
     name: UserName
     disabled: bool = False
     failures: int = 0
-    devices: int = 0
-    usable_devices: int = 0
+    tokens: int = 0
+    usable_tokens: int = 0
     has_recovery_codes: bool = False
     app_passwords: int = 0
 

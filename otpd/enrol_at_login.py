@@ -9,12 +9,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from otpd import audit, handout, qr, symbols, texts
+from otpd import audit, handout, qr, symbols
 from otpd.clock import Deadline
-from otpd.enrolment import Begun, Enrolments, Finished, Pending
+from otpd.enrolment import Begun, Enrolments, Finished, Pending, how_to_keep_them, what_recovery_codes_are
 from otpd.factor import Reason
 from otpd.policy import QrStyle, ServicePolicy
 from otpd.secret import Secret
+from otpd.texts import _
 from otpd.values import EntryId, ServiceName, UserName
 
 _MESSAGE_BYTES: Final = 511  # PAM_MAX_MSG_SIZE, less the NUL
@@ -79,7 +80,7 @@ class EnrolAtLogin:
         """Begin with what the stack holds, or ask for the proof."""
         if authtok and self.enrolments.parts.check_password(user, authtok, deadline):
             return self._scan(user, service, rules, "", deadline)
-        return Question(Stage("prove"), texts.PROVE_PROMPT, _messages(texts.ENROL_NOW))
+        return Question(Stage("prove"), prove_prompt(), _messages(_offer()))
 
     def answer(
         self,
@@ -118,15 +119,18 @@ class EnrolAtLogin:
             return self._scan(user, service, rules, grant, deadline)
         if stage.tries + 1 >= rules.tries:
             return End("refuse" if rules.tries == 1 else "exhausted", Reason.WRONG_PASSWORD)
-        text = texts.TICKET_NOT_GOOD if _is_ticket(typed) else texts.NOT_ACCEPTED
-        return Question(Stage("prove", stage.tries + 1), texts.PROVE_PROMPT, (text,))
+        used = _("This ticket has expired, or was used. Ask your administrator for another.")
+        text = used if _is_ticket(typed) else _("This was not accepted.")
+        return Question(Stage("prove", stage.tries + 1), prove_prompt(), (text,))
 
     def _scan(
         self, user: UserName, service: ServiceName, rules: ServicePolicy, grant: str, deadline: Deadline
     ) -> Question:
         begun = self.enrolments.begin(user, deadline, grant=grant)
         audit.record("enrolment begun", user=user, service=service, token=begun.pending.token)
-        return Question(Stage("scan", pending=begun.pending), texts.CODE_PROMPT, _shown(begun, rules.qr))
+        return Question(
+            Stage("scan", pending=begun.pending), _("Code that the app shows now: "), _shown(begun, rules.qr)
+        )
 
     def _confirm(
         self, user: UserName, service: ServiceName, pending: Pending, stage: Stage, typed: Secret, deadline: Deadline
@@ -134,16 +138,31 @@ class EnrolAtLogin:
         result = self.enrolments.finish(user, pending, typed.reveal(), deadline)
         if isinstance(result, Finished):
             audit.record("enrolled", user=user, service=service, token=result.token, ticket=pending.grant)
-            return Question(Stage("keep", token=result.token), texts.ENTER_PROMPT, _codes(result), echo=True)
+            return Question(Stage("keep", token=result.token), _("Press Enter to go on: "), _codes(result), echo=True)
         if result.reason == "overtaken":
-            return End("ask for a code", infos=_messages(["", result.text, texts.REMOVE_IT]))
+            remove = _("Remove it from the app. If you enrolled elsewhere just now, type a code of that.")
+            return End("ask for a code", infos=_messages(["", result.text, remove]))
         if result.reason != "wrong-code":
             return End(
                 "refuse", Reason.DISABLED if result.reason == "disabled" else Reason.NOT_ENROLLED, (result.text,)
             )
         if stage.tries + 1 >= _WRONG_CODES:
             return End("exhausted", Reason.WRONG_CODE)
-        return Question(Stage("scan", stage.tries + 1, pending), texts.CODE_PROMPT, (result.text,))
+        return Question(Stage("scan", stage.tries + 1, pending), _("Code that the app shows now: "), (result.text,))
+
+
+def prove_prompt() -> str:
+    """What asks who it is."""
+    return _("Account password or enrolment ticket: ")
+
+
+def _offer() -> tuple[str, ...]:
+    # A client of ssh writes "(user@host) " before the first line, so that one stays empty.
+    return (
+        "",
+        _("You have no second factor yet, and logging in here takes one. Set it up now:"),
+        _("you need a phone with an authenticator app."),
+    )
 
 
 def _is_ticket(typed: Secret) -> bool:
@@ -159,16 +178,19 @@ def _shown(begun: Begun, style: QrStyle) -> tuple[str, ...]:
     secret = symbols.in_groups(begun.secret, 4, " ")
     picture = {"utf8": qr.to_text, "ascii": qr.to_ascii}[style](begun.uri).split("\n") if style != "off" else []
     if not picture or len(picture[0]) > _COLUMNS:
-        return _messages(line.format(secret=secret) for line in texts.SECRET_ALONE)
-    return _messages([*texts.SCAN, *picture, texts.OR_TYPE.format(secret=secret)])
+        told = _("Set up your second factor: type this secret into the authenticator app on your phone.")
+        return _messages(["", told, f"  {secret}"])
+    told = _("Set up your second factor: scan this with the authenticator app on your phone.")
+    return _messages(["", told, *picture, _("Or type this secret into it: {secret}", secret=secret)])
 
 
 def _codes(finished: Finished) -> tuple[str, ...]:
     codes = [code.reveal().decode() for code in finished.recovery_codes]
+    told = ["", _("Activated. From now on, logging in here takes a code of the app.")]
     if not codes:
-        return _messages([*texts.ACTIVATED, *texts.NO_RECOVERY_CODES])
+        return _messages([*told, _("Recovery codes could not be made. Make them later: otpctl recovery-codes")])
     lines = ["  " + "    ".join(codes[at : at + _CODES_IN_A_LINE]) for at in range(0, len(codes), _CODES_IN_A_LINE)]
-    return _messages([*texts.ACTIVATED, *texts.RECOVERY_CODES, *lines, *texts.KEEP_THEM])
+    return _messages([*told, what_recovery_codes_are(), *lines, *how_to_keep_them()])
 
 
 def _messages(lines: Iterable[str]) -> tuple[str, ...]:

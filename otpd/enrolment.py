@@ -10,7 +10,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
-from otpd import audit, grants, moving_factor, otp, remembered, texts
+from otpd import audit, grants, moving_factor, otp, remembered
 from otpd.clock import Deadline
 from otpd.directory import Token, User
 from otpd.errors import DirectoryError
@@ -20,6 +20,7 @@ from otpd.factors.recovery_code import new_recovery_codes
 from otpd.otp import DEFAULT_PARAMETERS, OtpParameters
 from otpd.secret import Secret
 from otpd.symbols import Typo
+from otpd.texts import _, mark
 from otpd.values import EntryId, TimeStep, UserName
 
 _NAMESPACE: Final = uuid.UUID("aae1f399-e961-4f88-b936-69224b12d696")  # the schema's arc
@@ -76,12 +77,27 @@ class Unfinished:
     """Why an enrolment was not finished: a word for programs, and a sentence for people."""
 
     reason: Literal["disabled", "overtaken", "wrong-code", "ticket-used"]
-    text: str
+    sentence: str
+    off: str = ""
+
+    @property
+    def text(self) -> str:
+        """The sentence, in the current language."""
+        return _(self.sentence, off=self.off)
 
 
-DISABLED: Final = Unfinished("disabled", texts.DISABLED)
-OVERTAKEN: Final = Unfinished("overtaken", texts.OVERTAKEN)
-TICKET_USED: Final = Unfinished("ticket-used", texts.TICKET_USED)
+DISABLED: Final = Unfinished("disabled", mark("The second factor is disabled. Ask your administrator."))
+OVERTAKEN: Final = Unfinished(
+    "overtaken", mark("Another enrolment, or a reset, came between, so this one was not activated.")
+)
+TICKET_USED: Final = Unfinished(
+    "ticket-used", mark("The enrolment ticket was used meanwhile. Ask your administrator for another.")
+)
+_WRONG: Final = {
+    "totp": mark("Wrong code. Check that the clock of your phone is right, and try the next one."),
+    "hotp": mark("Wrong code. Try the next one, and the one after it, if the key was used before."),
+    "clock": mark("The clock of your device is {off}. Set it, and try the next code."),
+}
 
 
 @dataclass(frozen=True)
@@ -191,14 +207,27 @@ class Enrolments:
     def _wrong(self, begun: Token, seed: Secret, typed: bytes) -> Unfinished:
         """A wrong code, and what may be the matter. Who is told knows the seed anyway."""
         if begun.parameters.kind == "hotp":
-            return Unfinished("wrong-code", texts.WRONG_HOTP_CODE)
+            return Unfinished("wrong-code", _WRONG["hotp"])
         code, now = otp.parse_code(typed) or "", self.parts.clock.wall()
         nearby = moving_factor.nearby(begun.parameters, now)
         for step in otp.matching_steps(seed, begun.parameters, code, nearby):
             drift = moving_factor.observed_drift(begun.parameters, step, now)
             off = moving_factor.clock(begun.parameters, drift)
-            return Unfinished("wrong-code", texts.CLOCK_IS_OFF.format(off=off))
-        return Unfinished("wrong-code", texts.WRONG_FIRST_CODE)
+            return Unfinished("wrong-code", _WRONG["clock"], off)
+        return Unfinished("wrong-code", _WRONG["totp"])
+
+
+def what_recovery_codes_are() -> str:
+    """What stands above recovery codes."""
+    return _("If the phone is gone, each of these recovery codes works once instead of a code:")
+
+
+def how_to_keep_them() -> tuple[str, ...]:
+    """What stands below them."""
+    return (
+        _("Write them down and keep them away from the phone. They are not shown again."),
+        _("New ones: otpctl recovery-codes"),
+    )
 
 
 def first_token_id(user: UserName) -> EntryId:

@@ -11,6 +11,7 @@ from typing import Final
 
 from otpd.directory import Token
 from otpd.otp import OtpParameters, Windows, time_step
+from otpd.texts import plural
 from otpd.values import TimeStep
 
 HINT_SECONDS: Final = 600
@@ -69,8 +70,14 @@ def clock(parameters: OtpParameters, drift: int) -> str:
     seconds = abs(drift) * (parameters.period_seconds or 0)
     if not seconds:
         return ""
-    number, unit = (round(seconds / _MINUTE), "minute") if seconds > _MINUTE else (seconds, "second")
-    return f"{number} {unit}{'' if number == 1 else 's'} {'fast' if drift > 0 else 'slow'}"
+    if seconds <= _MINUTE:
+        if drift > 0:
+            return plural("{count} second fast", "{count} seconds fast", seconds)
+        return plural("{count} second slow", "{count} seconds slow", seconds)
+    minutes = round(seconds / _MINUTE)
+    if drift > 0:
+        return plural("{count} minute fast", "{count} minutes fast", minutes)
+    return plural("{count} minute slow", "{count} minutes slow", minutes)
 
 
 def _believed(token: Token, period_seconds: int) -> int:

@@ -25,15 +25,17 @@ class ServicePolicy:
 
     ``accept`` names the proofs that open the door, any one of them; the first gives the prompt. ``unenrolled`` says
     what becomes of a user who has no token: ``allow`` makes the module answer PAM_IGNORE, so the rest of the stack
-    decides; ``enrol-at-login`` leads through an enrolment, in which ``qr`` says how the QR code is drawn. ``tries`` is
-    how many answers one dialogue takes. For ``remember_hours`` (0: never) a user who gave a code is not asked again
-    from the same address, by any service of the same ``remember_group`` (without one: by this service).
+    decides; ``enrol-at-login`` leads through an enrolment, in which ``qr`` says how the QR code is drawn. ``language``
+    is what people read. ``tries`` is how many answers one dialogue takes. For ``remember_hours`` (0: never) a user who
+    gave a code is not asked again from the same address, by any service of the same ``remember_group`` (without one: by
+    this service).
     """
 
     accept: tuple[ProofName, ...] = (CODE,)
     unenrolled: Unenrolled = "refuse"
     tries: int = 3
     qr: QrStyle = "utf8"
+    language: str = "en"
     remember_hours: int = 0
     remember_group: str = ""
 

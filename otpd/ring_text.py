@@ -12,6 +12,7 @@ from typing import Final
 
 from otpd.errors import ConfigError
 from otpd.secret import Secret
+from otpd.texts import _
 
 Change = Callable[[str], str]
 """What makes the text of one ring of that of another."""
@@ -33,10 +34,19 @@ def parse(text: str, where: str) -> dict[str, Secret]:
             continue
         key = _key(words)
         if key is None or words[0] in keys:
-            raise ConfigError([f"{where}: line {number}: expected a new key id and {KEY_BYTES} bytes in base64"])
+            raise ConfigError(
+                [
+                    _(
+                        "{where}: line {number}: expected a new key id and {size} bytes in base64",
+                        where=where,
+                        number=number,
+                        size=KEY_BYTES,
+                    )
+                ]
+            )
         keys[words[0]] = key
     if not keys:
-        raise ConfigError([f"{where}: holds no key; make one with: otpctl keys init"])
+        raise ConfigError([_("{where}: holds no key; make one with: otpctl keys init", where=where)])
     return keys
 
 

@@ -27,6 +27,7 @@ from otpd.protocol import (
     encode_management,
     encode_reply,
 )
+from otpd.texts import mark
 
 LOG: Final = logging.getLogger("otpd.service")
 T = TypeVar("T")
@@ -42,7 +43,7 @@ BUSY_DIALOGUE: Final = encode_reply(Done(verdict="unavailable"))
 
 
 BUSY_MANAGEMENT: Final = encode_management(
-    "error", {"reason": "unavailable", "message": "otpd is busy. Try again in a moment."}
+    "error", {"reason": "unavailable", "message": mark("otpd is busy. Try again in a moment.")}
 )
 
 

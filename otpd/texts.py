@@ -1,43 +1,73 @@
-"""What a person reads at a login, sentence by sentence. Pure; in one place, so that it can be translated."""
+"""The sentences that people read, in their language: a gettext catalogue.
 
+A sentence stands in the code in English, as the first argument of :func:`_`, :func:`plural` or :func:`mark`.
+``otpd/locale/LANGUAGE.po`` says them in another language; ``make texts`` brings it up to date. What goes to the
+journal stays English: programs and administrators look for it.
+"""
+
+import gettext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
 from typing import Final
 
-# A client of ssh writes "(user@host) " before the first line, so that one stays empty.
-ENROL_NOW: Final = (
-    "",
-    "You have no second factor yet, and logging in here takes one. Set it up now:",
-    "you need a phone with an authenticator app.",
-)
-PROVE_PROMPT: Final = "Account password or enrolment ticket: "
-NOT_ACCEPTED: Final = "This was not accepted."
-TICKET_NOT_GOOD: Final = "This ticket has expired, or was used. Ask your administrator for another."
+DOMAIN: Final = "otpd"
+ENGLISH: Final = "en"
+PLACE: Final = Path(__file__).with_name("locale")
+_ENGLISH: Final = gettext.NullTranslations()
+_current: Final[ContextVar[gettext.NullTranslations]] = ContextVar("translations", default=_ENGLISH)
 
-SCAN: Final = ("", "Set up your second factor: scan this with the authenticator app on your phone.")
-OR_TYPE: Final = "Or type this secret into it: {secret}"
-SECRET_ALONE: Final = (
-    "",
-    "Set up your second factor: type this secret into the authenticator app on your phone.",
-    "  {secret}",
-)
-CODE_PROMPT: Final = "Code that the app shows now: "
-WRONG_FIRST_CODE: Final = "Wrong code. Check that the clock of your phone is right, and try the next one."
-WRONG_HOTP_CODE: Final = "Wrong code. Try the next one, and the one after it, if the key was used before."
-CLOCK_IS_OFF: Final = "The clock of your device is {off}. Set it, and try the next code."
 
-ACTIVATED: Final = ("", "Activated. From now on, logging in here takes a code of the app.")
-RECOVERY_CODES: Final = ("If the phone is gone, each of these recovery codes works once instead of a code:",)
-KEEP_THEM: Final = (
-    "Write them down and keep them away from the phone. They are not shown again.",
-    "New ones: otpctl recovery-codes",
-)
-NO_RECOVERY_CODES: Final = ("Recovery codes could not be made. Make them later: otpctl recovery-codes",)
-ENTER_PROMPT: Final = "Press Enter to go on: "
+def _(sentence: str, /, **values: object) -> str:
+    """The sentence in the current language, with ``values`` for its ``{names}``."""
+    text = _current.get().gettext(sentence) if sentence else ""
+    return text.format(**values) if values else text
 
-DISABLED: Final = "The second factor is disabled. Ask your administrator."
-OVERTAKEN: Final = "Another enrolment, or a reset, came between, so this one was not activated."
-REMOVE_IT: Final = "Remove it from the app. If you enrolled elsewhere just now, type a code of that."
-TICKET_USED: Final = "The enrolment ticket was used meanwhile. Ask your administrator for another."
 
-BYPASSED: Final = (
-    "You were let in by a bypass code, which is used up. If you did not ask for one, tell your administrator."
-)
+def plural(one: str, many: str, count: int, /, **values: object) -> str:
+    """The form of a sentence that goes with ``count``, which it may have as ``{count}``."""
+    return _current.get().ngettext(one, many, count).format(count=count, **values)
+
+
+def mark(sentence: str) -> str:
+    """The sentence as it is: it is in the catalogue, and whoever shows it translates it."""
+    return sentence
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """The languages that otpd speaks, by their ISO 639 codes; English first."""
+    return (ENGLISH, *sorted(file.parts[-3] for file in PLACE.glob(f"*/LC_MESSAGES/{DOMAIN}.mo")))
+
+
+def preferred() -> str:
+    """The language that the environment asks for: LANGUAGE, LC_ALL, LC_MESSAGES, LANG, as gettext(3) reads them."""
+    found = gettext.find(DOMAIN, str(PLACE))
+    return Path(found).parts[-3] if found else ENGLISH
+
+
+def speak(language: str) -> None:
+    """Go on in ``language``; what is no language of otpd is English."""
+    _current.set(_translations(language))
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """In ``language`` while the block runs; what is no language of otpd is English."""
+    token = _current.set(_translations(language))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@cache
+def _known(language: str) -> gettext.NullTranslations:
+    return gettext.translation(DOMAIN, str(PLACE), [language])
+
+
+def _translations(language: str) -> gettext.NullTranslations:
+    # A client's word never becomes part of a path.
+    return _known(language) if language in languages()[1:] else _ENGLISH

@@ -26,6 +26,7 @@ from otpd.otp import (
     OtpParameters,
 )
 from otpd.policy import CODE, Policy, ProofName, QrStyle, ServicePolicy, Unenrolled
+from otpd.texts import _, languages, mark
 from otpd.values import ServiceName
 
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
@@ -37,7 +38,14 @@ Check = Callable[[Any], Any]
 def _between(least: int, most: int) -> Check:
     def check(value: object) -> int:
         if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}, got {_shown(value)}")
+            raise ValueError(
+                _(
+                    "expected a whole number from {least} to {most}, got {value}",
+                    least=least,
+                    most=most,
+                    value=_shown(value),
+                )
+            )
         return value
 
     return check
@@ -46,7 +54,7 @@ def _between(least: int, most: int) -> Check:
 def _matching(pattern: str, expected: str) -> Check:
     def check(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"expected {expected}, got {_shown(value)}")
+            raise ValueError(_("expected {expected}, got {value}", expected=_(expected), value=_shown(value)))
         return value
 
     return check
@@ -55,23 +63,27 @@ def _matching(pattern: str, expected: str) -> Check:
 def _one_of(words: tuple[str, ...]) -> Check:
     def check(value: object) -> object:
         if value not in words:
-            raise ValueError(f"expected one of {_words(words)}, got {_shown(value)}")
+            raise ValueError(_("expected one of {words}, got {value}", words=_words(words), value=_shown(value)))
         return value
 
     return check
 
 
+def _language(value: object) -> object:
+    return _one_of(languages())(value)
+
+
 def _proofs(value: object) -> tuple[ProofName, ...]:
     words = proofs()
     if not isinstance(value, list) or not value:
-        raise ValueError(f"expected a list of {_words(words)}, got {_shown(value)}")
+        raise ValueError(_("expected a list of {words}, got {value}", words=_words(words), value=_shown(value)))
     return tuple(_one_of(words)(item) for item in value)
 
 
 def _list_of(check: Check) -> Check:
     def check_list(value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or not value:
-            raise ValueError(f"expected a list, got {_shown(value)}")
+            raise ValueError(_("expected a list, got {value}", value=_shown(value)))
         return tuple(check(item) for item in value)
 
     return check_list
@@ -81,16 +93,16 @@ def _or_empty(check: Check) -> Check:
     return lambda value: value if value == "" else check(value)
 
 
-Text = Annotated[str, _matching(r"[^\0\n]{1,256}", "a string of 1 to 256 characters")]
-AbsolutePath = Annotated[str, _matching(r"/[^\0\n]*", "an absolute path")]
+Text = Annotated[str, _matching(r"[^\0\n]{1,256}", mark("a string of 1 to 256 characters"))]
+AbsolutePath = Annotated[str, _matching(r"/[^\0\n]*", mark("an absolute path"))]
 DirectoryUri = Annotated[
     str,
     _matching(
         r"ldapi://[A-Za-z0-9%._~-]+/?|ldaps?://[A-Za-z0-9.\-\[\]:]+/?",
-        "ldapi:// with the socket's path, each / written as %2F, or ldaps:// or ldap:// with a host",
+        mark("ldapi:// with the socket's path, each / written as %2F, or ldaps:// or ldap:// with a host"),
     ),
 ]
-OptionalPath = Annotated[str, _matching(r"(/[^\0\n]*)?", "an absolute path, or nothing")]
+OptionalPath = Annotated[str, _matching(r"(/[^\0\n]*)?", mark("an absolute path, or nothing"))]
 LogLevel = Annotated[str, _one_of(("debug", "info", "warning"))]
 
 
@@ -118,9 +130,9 @@ class DirectoryTable:
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot prove who otpd is."""
         if bool(self.bind_dn) != bool(self.bind_password_file):
-            raise ValueError("bind_dn and bind_password_file go together; without them, SASL EXTERNAL is used")
+            raise ValueError(_("bind_dn and bind_password_file go together; without them, SASL EXTERNAL is used"))
         if bool(self.cert_file) != bool(self.key_file):
-            raise ValueError("cert_file and key_file go together")
+            raise ValueError(_("cert_file and key_file go together"))
 
 
 @attrs.frozen
@@ -153,7 +165,9 @@ class TotpTable:
     algorithm: Annotated[Algorithm, _one_of(get_args(Algorithm))] = "sha1"
     digits: Annotated[int, _between(MIN_DIGITS, MAX_DIGITS)] = 6
     period_seconds: Annotated[int, _between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)] = 30
-    issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", "a string of 1 to 64 characters without a colon")] = "otpd"
+    issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", mark("a string of 1 to 64 characters without a colon"))] = (
+        "otpd"
+    )
 
     def parameters(self) -> OtpParameters:
         """What tokens are enrolled with unless something else is chosen."""
@@ -206,17 +220,24 @@ class ServiceTable:
     unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
     tries: Annotated[int, _between(1, 5)] = 3
     qr: Annotated[QrStyle, _one_of(get_args(QrStyle))] = "utf8"
+    language: Annotated[str, _language] = "en"
     remember_hours: Annotated[int, _between(0, 24 * 90)] = 0
-    remember_group: Annotated[str, _matching(r"[A-Za-z0-9_.-]{0,64}", "up to 64 letters, digits, _, . and -")] = ""
+    remember_group: Annotated[str, _matching(r"[A-Za-z0-9_.-]{0,64}", mark("up to 64 letters, digits, _, . and -"))] = (
+        ""
+    )
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would let everybody in, and enrolments for codes that nothing would ask for."""
         if self.unenrolled == "allow" and self.accept != (CODE,):
-            raise ValueError('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
+            raise ValueError(
+                _('unenrolled = "allow" goes with accept = ["code"] alone: elsewhere it would open the door')
+            )
         if self.unenrolled == "enrol-at-login" and self.accept != (CODE,):
-            raise ValueError('unenrolled = "enrol-at-login" goes with accept = ["code"] alone')
+            raise ValueError(_('unenrolled = "enrol-at-login" goes with accept = ["code"] alone'))
         if self.remember_hours and self.accept != (CODE,):
-            raise ValueError('remember_hours goes with accept = ["code"] alone: elsewhere otpd stands for the password')
+            raise ValueError(
+                _('remember_hours goes with accept = ["code"] alone: elsewhere otpd stands for the password')
+            )
 
 
 @attrs.frozen
@@ -238,9 +259,7 @@ class Config:
     def policy(self) -> Policy:
         """The rules of all services."""
         rules = {
-            ServiceName(name): ServicePolicy(
-                table.accept, table.unenrolled, table.tries, table.qr, table.remember_hours, table.remember_group
-            )
+            ServiceName(name): ServicePolicy(**attrs.asdict(table, recurse=False))
             for name, table in self.service.items()
         }
         return Policy(rules.pop(ServiceName("default"), ServicePolicy()), rules)
@@ -251,9 +270,11 @@ def load(path: Path) -> Config:
     try:
         return parse(path.read_text("utf-8"), str(path))
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; {DEFAULT_PATH} is the usual place"]) from None
+        raise ConfigError(
+            [_("{path}: there is no such file; {usual} is the usual place", path=path, usual=DEFAULT_PATH)]
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from None
+        raise ConfigError([_("{path}: cannot be read: {error}", path=path, error=error)]) from None
 
 
 def parse(text: str, where: str) -> Config:
@@ -261,7 +282,7 @@ def parse(text: str, where: str) -> Config:
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{where}: is not TOML: {error}"]) from None
+        raise ConfigError([_("{where}: is not TOML: {error}", where=where, error=error)]) from None
     try:
         return _converter().structure(raw, Config)
     except Exception as error:  # noqa: BLE001 - cattrs raises what its hooks raise, grouped
@@ -288,14 +309,14 @@ def _faults(error: BaseException, key: tuple[str, ...]) -> Iterator[str]:
     match error:
         case ForbiddenExtraKeysError():
             for name in sorted(error.extra_fields):
-                yield f"{'.'.join((*here, name))}: there is no such key"
+                yield _("{key}: there is no such key", key=".".join((*here, name)))
         case ClassValidationError() | IterableValidationError():
             for inner in error.exceptions:
                 yield from _faults(inner, here)
         case ValueError():
             yield f"{'.'.join(here)}: {error}"
         case _:
-            yield f"{'.'.join(here)}: expected a table"
+            yield _("{key}: expected a table", key=".".join(here))
 
 
 def _words(words: tuple[str, ...]) -> str:
@@ -303,9 +324,9 @@ def _words(words: tuple[str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    kinds = {bool: "true or false", float: "a fraction", dict: "a table"}
+    kinds = {bool: _("true or false"), float: _("a fraction"), dict: _("a table")}
     if isinstance(value, list):
-        return "a list" if value else "an empty list"
+        return _("a list") if value else _("an empty list")
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 64 else "a long string"  # noqa: PLR2004
-    return str(value) if type(value) is int else kinds.get(type(value), "a date or time")
+        return f'"{value}"' if len(value) <= 64 else _("a long string")  # noqa: PLR2004
+    return str(value) if type(value) is int else kinds.get(type(value), _("a date or time"))

@@ -13,6 +13,7 @@ from otpd.errors import ConfigError
 from otpd.ring_text import Change
 from otpd.seal import KeyRing
 from otpd.secret import Secret
+from otpd.texts import _
 
 _NEW_SUFFIX: Final = ".new"
 
@@ -107,19 +108,25 @@ def _faults_of(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise ConfigError([f"{path}: there is no such file; a key ring is made with: otpctl keys init"]) from None
+        raise ConfigError(
+            [_("{path}: there is no such file; a key ring is made with: otpctl keys init", path=path)]
+        ) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ConfigError([f"{path}: is a symbolic link; name the file itself"]) from None
-        raise ConfigError([f"{path}: cannot be read or replaced: {error.strerror}"]) from None
+            raise ConfigError([_("{path}: is a symbolic link; name the file itself", path=path)]) from None
+        raise ConfigError(
+            [_("{path}: cannot be read or replaced: {strerror}", path=path, strerror=error.strerror)]
+        ) from None
 
 
 def _check_access(path: Path, file: BinaryIO, owner: int | None) -> os.stat_result:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError([f"{path}: is not a file"])
+        raise ConfigError([_("{path}: is not a file", path=path)])
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) or status.st_uid not in (0, os.geteuid(), owner):
-        raise ConfigError([f"{path}: must be readable by its owner alone, root or otpd; run: chmod 600 {path}"])
+        raise ConfigError(
+            [_("{path}: must be readable by its owner alone, root or otpd; run: chmod 600 {path}", path=path)]
+        )
     return status
 
 
@@ -131,4 +138,4 @@ def _to_text(path: Path, content: bytes) -> str:
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:
-        raise ConfigError([f"{path}: is not a key ring"]) from None
+        raise ConfigError([_("{path}: is not a key ring", path=path)]) from None

@@ -19,12 +19,13 @@ from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding
 from otpd.printable import printable
+from otpd.texts import _, mark
 
 _SECONDS: Final = 5.0
 _389_BACKENDS: Final = "cn=ldbm database,cn=plugins,cn=config"
 _SEALED_VALUES: Final = tuple(dict.fromkeys(attribute for _, attribute in SEALED.values()))
-_UNSEEN: Final = "they are in the server's configuration; --admin-dn says who may read that"
-_SAY_WHO: Final = (
+_UNSEEN: Final = mark("they are in the server's configuration; --admin-dn says who may read that")
+_SAY_WHO: Final = mark(
     "otpctl directory check --admin-dn DN, with who may read cn=config: for OpenLDAP olcRootDN of"
     " olcDatabase={0}config,cn=config, for 389 Directory Server cn=Directory Manager"
 )
@@ -57,7 +58,7 @@ def look_at_indexes(uris: Iterable[str], servers: Servers, base_dn: str, clock: 
     """One finding for each of ``uris``; the account of ``servers`` is the administrator's, or there is none: root's."""
     for uri in uris:
         if not servers.bind_dn and not uri.startswith("ldapi:"):
-            yield Finding(uri, "indexes", unseen=_UNSEEN)
+            yield Finding(uri, "indexes", unseen=_(_UNSEEN))
             continue
         connections = Connections(replace(servers, uris=(uri,), provider=uri), clock)
         try:
@@ -88,16 +89,21 @@ def _look(configuration: _Configuration, uri: str, base_dn: str) -> Finding:
     try:
         found = _database_of(base_dn, [*_openldap(configuration), *_389(configuration)])
     except DirectoryError as error:
-        return Finding(uri, "indexes", str(error), _SAY_WHO) if as_admin else Finding(uri, "indexes", unseen=_UNSEEN)
+        return Finding(uri, "indexes", str(error), _SAY_WHO) if as_admin else Finding(uri, "indexes", unseen=_(_UNSEEN))
     if found is None and as_admin:
-        return Finding(uri, "indexes", f"cn=config has no database of {base_dn} that this DN may read", _SAY_WHO)
+        return Finding(
+            uri, "indexes", _("cn=config has no database of {base_dn} that this DN may read", base_dn=base_dn), _SAY_WHO
+        )
     if found is None:
-        return Finding(uri, "indexes", unseen=_UNSEEN)
+        return Finding(uri, "indexes", unseen=_(_UNSEEN))
     lacks = found.lacks()
     if not lacks:
         return Finding(uri, "indexes")
     return Finding(
-        uri, "indexes", f"{printable(found.dn)} lacks {', '.join(lacks)}", _remedy(found, configuration, uri)
+        uri,
+        "indexes",
+        _("{dn} lacks {names}", dn=printable(found.dn), names=", ".join(lacks)),
+        _remedy(found, configuration, uri),
     )
 
 
@@ -161,13 +167,12 @@ def _remedy(database: _Database, configuration: _Configuration, uri: str) -> str
     how = f'-x {"-ZZ " if uri.startswith("ldap:") else ""}-W -D "{who}"' if who else "-Q -Y EXTERNAL"
     if database.dn.lower().endswith(_389_BACKENDS):
         lines, then = (
-            "an entry for each below cn=index, as in 389ds.ldif.example",
-            "; then dsconf INSTANCE backend index",
+            _("an entry for each below cn=index, as in 389ds.ldif.example"),
+            _("; then {command}", command="dsconf INSTANCE backend index reindex BACKEND"),
         )
-        then += " reindex BACKEND"
     else:
         lines, then = (
-            "olcDbIndex lines as in openldap.ldif.example, of entryCSN and entryUUID in syncprov.ldif.example",
+            _("olcDbIndex lines as in openldap.ldif.example, of entryCSN and entryUUID in syncprov.ldif.example"),
             "",
         )
-    return f"ldapmodify {how} -H {uri}, with {lines}{then}"
+    return _("ldapmodify {how} -H {uri}, with {lines}{then}", how=how, uri=uri, lines=lines, then=then)

@@ -16,21 +16,22 @@ from otpd.adapters.ldap_watch import NotNotified, Session
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding
+from otpd.texts import _, mark
 
 _OPENLDAP: Final = b"OpenLDAProotDSE"
 _NAMES: Final = re.compile(r"NAME (?:'([^']+)'|\(([^)]*)\))")
 
-_LOAD_SCHEMA: Final = (
+_LOAD_SCHEMA: Final = mark(
     "OpenLDAP: ldapadd -Y EXTERNAL -H ldapi:/// -f /etc/otpd/schema/otpd.ldif, where the module otp is not loaded with "
     "oath.ldif before it; 389 Directory Server: copy 99otpd.ldif to the instance's schema folder and restart it"
 )
-_ADD_TREE: Final = "ldapadd -f tree.ldif.example, with your own suffix; and check the access of otpd's account"
-_NOTIFY: Final = (
+_ADD_TREE: Final = mark("ldapadd -f tree.ldif.example, with your own suffix; and check the access of otpd's account")
+_NOTIFY: Final = mark(
     "on the provider, ldapmodify -f syncprov.ldif.example, and openldap.ldif.example for the right to read contextCSN;"
     " for the embedded directory, as root,"
     " ldapmodify -Q -Y EXTERNAL -H ldapi://%2Frun%2Fotpd-directory%2Fldapi -f syncprov.ldif.example"
 )
-_SHOW_CONTROLS: Final = (
+_SHOW_CONTROLS: Final = mark(
     "let otpd's account read supportedControl in the root DSE; OpenLDAP: before the other rules of"
     ' olcDatabase={-1}frontend,cn=config, olcAccess: {0}to dn.base="" by * read'
 )
@@ -56,7 +57,7 @@ class LdapInspector:
     def _inspect(self, links: Links, deadline: Deadline) -> Iterator[Finding]:
         well = True
         if len(self._servers.uris) > 1 and not self._provider_named:
-            fault = "several uris and no provider: a host with another order of them writes to another server"
+            fault = _("several uris and no provider: a host with another order of them writes to another server")
             yield Finding("otpd.toml", "provider", fault, NAME_PROVIDER)
         for left, uri in zip(range(len(links) + 1, 1, -1), links, strict=True):
             share = Deadline.after(self._clock, deadline.remaining_seconds() / left)
@@ -74,8 +75,8 @@ class LdapInspector:
             root = read(connections, "", ("subschemaSubentry",), deadline) or {}
             yield Finding(uri, "bind")
             base = read(connections, self._base_dn, ("objectClass",), deadline)
-            fault = "" if base else f"there is no entry {self._base_dn} that otpd may read"
-            yield Finding(uri, "base entry", fault, _ADD_TREE if fault else "")
+            fault = "" if base else _("there is no entry {base_dn} that otpd may read", base_dn=self._base_dn)
+            yield Finding(uri, mark("base entry"), fault, _ADD_TREE if fault else "")
             fault = self._schema_fault(connections, root, deadline)
             yield Finding(uri, "schema", fault, _LOAD_SCHEMA if fault else "")
         except DirectoryError as error:
@@ -87,10 +88,10 @@ class LdapInspector:
         try:
             announced = (read(connections, "", ("supportedControl",), deadline) or {}).get("supportedControl", [])
             if PAGED_RESULTS.encode() not in announced:
-                fault = f"none announced ({PAGED_RESULTS}), so a backup asks for all entries at once"
+                fault = _("none announced ({control}), so a backup asks for all entries at once", control=PAGED_RESULTS)
         except DirectoryError as error:
             fault = str(error)
-        return Finding(uri, "paged results", fault, _SHOW_CONTROLS if fault else "")
+        return Finding(uri, mark("paged results"), fault, _SHOW_CONTROLS if fault else "")
 
     def _notifications(self, connections: Connections, deadline: Deadline) -> Iterator[Finding]:
         """Whether the provider, where it is OpenLDAP, notifies of changes; otpd knows of none of others."""
@@ -105,7 +106,7 @@ class LdapInspector:
             finally:
                 session.close()
         except NotNotified as error:
-            fault = f"none, so each login reads before it writes: {error}"
+            fault = _("none, so each login reads before it writes: {error}", error=error)
         except (DirectoryError, OSError) as error:
             fault = str(error)
         yield Finding(uri, "notifications", fault, _NOTIFY if fault else "")
@@ -114,10 +115,10 @@ class LdapInspector:
         where = (root.get("subschemaSubentry") or [b"cn=subschema"])[0].decode()
         schema = read(connections, where, ("attributeTypes", "objectClasses"), deadline)
         if not schema:
-            return f"{where} cannot be read by otpd"
+            return _("{where} cannot be read by otpd", where=where)
         known = set(_names(schema.get("attributeTypes", []) + schema.get("objectClasses", [])))
         missing = [name for name in (*ATTRIBUTES, *OBJECT_CLASSES) if name.lower() not in known]
-        return f"lacks {', '.join(missing)}" if missing else ""
+        return _("lacks {names}", names=", ".join(missing)) if missing else ""
 
     def _only(self, uri: str) -> Connections:
         return Connections(replace(self._servers, uris=(uri,), provider=uri), self._clock)

@@ -39,8 +39,8 @@ def to_summaries(found: Iterable[tuple[str, Entry]]) -> tuple[Summary, ...]:
             name=name,
             disabled=bool(count["otpdUser disabled"]),
             failures=count["failures"],
-            devices=count["token"],
-            usable_devices=0 if count["otpdUser disabled"] else count["token active"],
+            tokens=count["token"],
+            usable_tokens=0 if count["otpdUser disabled"] else count["token active"],
             has_recovery_codes=bool(count["otpdRecoveryCodes"]),
             app_passwords=count["otpdAppPassword"],
         )

@@ -31,6 +31,7 @@ from otpd.directory import Token
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding
 from otpd.otp import DEFAULT_PARAMETERS
+from otpd.texts import _, mark
 from otpd.values import EntryId, TimeStep, UserName
 
 _REPLICATION_SECONDS: Final = 2.0
@@ -39,18 +40,18 @@ _REPLICATION_SECONDS: Final = 2.0
 # code is good for at least 15.
 _CLOCK_SECONDS: Final = 3.0
 
-SEE_SETTINGS: Final = "check [directory] in otpd.toml and the server; docs/directory.md says what otpd needs"
-_GIVE_ACCESS: Final = "ldapmodify -f openldap.ldif.example, or 389ds.ldif.example, with your own suffix"
-_SET_CLOCKS: Final = (
+SEE_SETTINGS: Final = mark("check [directory] in otpd.toml and the server; docs/directory.md says what otpd needs")
+_GIVE_ACCESS: Final = mark("ldapmodify -f openldap.ldif.example, or 389ds.ldif.example, with your own suffix")
+_SET_CLOCKS: Final = mark(
     "on the host or the server, whichever is wrong: timedatectl set-ntp true, or with chrony, chronyc makestep;"
     " timedatectl says which is synchronised"
 )
-NAME_PROVIDER: Final = "name the server that takes writes in otpd.toml of every host: [directory] provider"
-_KEEP_OUT: Final = (
+NAME_PROVIDER: Final = mark("name the server that takes writes in otpd.toml of every host: [directory] provider")
+_KEEP_OUT: Final = mark(
     "ldapmodify with the access rules of openldap.ldif.example (olcAccess {0}, before all others) or of"
     " 389ds.ldif.example (both aci), with your own suffix"
 )
-_REPLICATE: Final = (
+_REPLICATE: Final = mark(
     "let this server replicate from the provider: OpenLDAP, olcSyncrepl of its database and the log of slapd; 389"
     " Directory Server, dsconf INSTANCE repl-agmt status --suffix SUFFIX AGREEMENT, at the provider"
 )
@@ -85,7 +86,10 @@ class Tryout:
             yield from self._replication(begun, arrival)
             fault = self._spending_fault(deadline)
             yield Finding(
-                self._provider, "a code is spent once", fault, "use another server as provider" if fault else ""
+                self._provider,
+                mark("a code is spent once"),
+                fault,
+                mark("use another server as provider") if fault else "",
             )
             yield from self._strangers(deadline)
             self._directory.remove_user(self._probe, deadline)
@@ -101,10 +105,10 @@ class Tryout:
             "write", "add", deadline, lambda link: link.add(self._probe_dn, attributes=from_user(self._probe))
         )
         if result["result"] == RESULT_REFERRAL:
-            fault = f"it takes no writes, and refers them to {_servers_in(result.get('referrals'))}"
+            fault = _("it takes no writes, and refers them to {servers}", servers=_servers_in(result.get("referrals")))
             return Finding(self._provider, "write", fault, NAME_PROVIDER)
         if result["result"] == RESULT_UNWILLING_TO_PERFORM:
-            fault = "it takes no writes (unwillingToPerform): it is a replica, or read-only"
+            fault = _("it takes no writes (unwillingToPerform): it is a replica, or read-only")
             return Finding(self._provider, "write", fault, NAME_PROVIDER)
         check(result, "add", self._base_dn, (RESULT_SUCCESS,))
         return Finding(self._provider, "write")
@@ -114,10 +118,12 @@ class Tryout:
         entry = read(self._links[self._provider], self._probe_dn, ("createTimestamp",), deadline) or {}
         match = re.match(rb"(\d{14})", *(entry.get("createTimestamp") or [b""]))
         if not match:
-            return Finding(self._provider, "clock", "createTimestamp cannot be read by otpd", _GIVE_ACCESS)
+            return Finding(self._provider, "clock", _("createTimestamp cannot be read by otpd"), _GIVE_ACCESS)
         at = datetime.strptime(match[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
         ahead = at - after if at > after else min(0.0, at + 1 - before)
-        fault = f"it differs from this host's by {ahead:+.0f} seconds" if abs(ahead) > _CLOCK_SECONDS else ""
+        fault = (
+            _("it differs from this host's by {ahead:+.0f} seconds", ahead=ahead) if abs(ahead) > _CLOCK_SECONDS else ""
+        )
         return Finding(self._provider, "clock", fault, _SET_CLOCKS if fault else "")
 
     def _replication(self, begun: float, until: Deadline) -> Iterator[Finding]:
@@ -136,10 +142,10 @@ class Tryout:
             threading.Event().wait(0.02 if waiting else 0)
         for uri in replicas:
             if uri in arrived:
-                yield Finding(uri, "replication", note=f"arrived within {arrived[uri] * 1000:.0f} ms")
+                yield Finding(uri, "replication", note=_("arrived within {passed:.0f} ms", passed=arrived[uri] * 1000))
             else:
                 waited = self._clock.monotonic() - begun
-                fault = f"what is written to the provider was not here after {waited:.0f} seconds"
+                fault = _("what is written to the provider was not here after {waited:.0f} seconds", waited=waited)
                 yield Finding(uri, "replication", fault, _REPLICATE)
 
     def _strangers(self, deadline: Deadline) -> Iterator[Finding]:
@@ -150,10 +156,10 @@ class Tryout:
             try:
                 # A rule for the base alone hides it, and leaves open what is below.
                 seen = next((dn for dn in (self._base_dn, self._probe_dn) if _sees(nobody, dn, share)), "")
-                fault = "anybody can read what is below the base entry, without a bind" if seen else ""
-                yield Finding(uri, "anonymous access", fault, _KEEP_OUT if fault else "")
+                fault = _("anybody can read what is below the base entry, without a bind") if seen else ""
+                yield Finding(uri, mark("anonymous access"), fault, _KEEP_OUT if fault else "")
             except DirectoryError as error:
-                yield Finding(uri, "anonymous access", str(error), SEE_SETTINGS)
+                yield Finding(uri, mark("anonymous access"), str(error), SEE_SETTINGS)
             finally:
                 nobody.close()
 
@@ -163,14 +169,14 @@ class Tryout:
         first = Token(EntryId("check"), "", "active", DEFAULT_PARAMETERS, TimeStep(0), self._clock.wall(), b"-")
         second = replace(first, last_step=TimeStep(1))
         if not directory.add_token(probe, first, deadline) or directory.add_token(probe, first, deadline):
-            return "an entry could be added twice"
+            return _("an entry could be added twice")
         if not directory.spend_step(probe, first, TimeStep(1), deadline):
-            return "a step could not be spent"
+            return _("a step could not be spent")
         if directory.spend_step(probe, first, TimeStep(2), deadline):
-            return "a value that had been replaced could be deleted: a code would be good for several logins"
+            return _("a value that had been replaced could be deleted: a code would be good for several logins")
         directory.set_state(probe, "disabled", deadline)
         if directory.spend_step(probe, second, TimeStep(2), deadline):
-            return "a step of a disabled token could be spent"
+            return _("a step of a disabled token could be spent")
         return ""
 
 
@@ -202,4 +208,4 @@ def _servers_in(referrals: list[str] | None) -> str:
     """The servers that a referral names (RFC 4511 section 4.1.10)."""
     places = [urlsplit(uri) for uri in referrals or []]
     named = [f"{place.scheme}://{re.sub(r'[^A-Za-z0-9.:%-]', '?', place.netloc)}" for place in places if place.netloc]
-    return " or ".join(named) or "another server"
+    return " or ".join(named) or _("another server")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from otpd.errors import DirectoryError
+from otpd.texts import _
 
 BASE_DN: Final = "ou=otpd"
 _SLAPADD: Final = "/usr/sbin/slapadd"
@@ -107,7 +108,9 @@ class Account:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise DirectoryError(f"there is no user {name}; systemd-sysusers, or adduser --system, makes one") from None
+            raise DirectoryError(
+                _("there is no user {name}; systemd-sysusers, or adduser --system, makes one", name=name)
+            ) from None
         return cls(entry.pw_uid, entry.pw_gid)
 
 
@@ -120,10 +123,12 @@ def initialise(state: Path, owner: Account, client: Account, schema: Path) -> No
     config, data = state / "slapd.d", state.absolute() / "data"
     for existing in (config, data):
         if existing.exists():
-            raise DirectoryError(f"{existing} exists already; move it away if the directory is to be made anew")
+            raise DirectoryError(
+                _("{existing} exists already; move it away if the directory is to be made anew", existing=existing)
+            )
     for needed in (Path(_SLAPADD), _CORE_SCHEMA, schema):
         if not needed.exists():
-            raise DirectoryError(f"{needed} is missing; install the package slapd")
+            raise DirectoryError(_("{needed} is missing; install the package slapd", needed=needed))
     state.mkdir(mode=0o750, parents=True, exist_ok=True)
     data.mkdir(mode=0o700)
     try:
@@ -165,7 +170,7 @@ def _slapadd(config: Path, database: int, ldif: str) -> None:
         env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin"},
     )
     if done.returncode:
-        raise DirectoryError(f"slapadd failed: {done.stderr.strip()}")
+        raise DirectoryError(_("slapadd failed: {error}", error=done.stderr.strip()))
 
 
 def _give(folder: Path, owner: Account) -> None:

@@ -9,6 +9,7 @@ import zmq
 from otpd.adapters.peer import peer_uid
 from otpd.errors import OtpdError, ProtocolError
 from otpd.protocol import MAX_REPLY_BYTES, decode_management, encode_management
+from otpd.texts import _
 
 _MILLISECONDS: Final = 60_000
 
@@ -38,9 +39,11 @@ class ControlClient:
                 link.send_multipart(encode_management(verb, body))
                 status, reply = decode_management(link.recv_multipart(), MAX_REPLY_BYTES)
             except zmq.Again:
-                raise Unreachable(f"otpd did not answer on {self._path} in time; see: journalctl -u otpd") from None
+                raise Unreachable(
+                    _("otpd did not answer on {path} in time; see: journalctl -u otpd", path=self._path)
+                ) from None
             except ProtocolError as error:
-                raise Unreachable(f"otpd's answer was not understood: {error}") from None
+                raise Unreachable(_("otpd's answer was not understood: {error}", error=error)) from None
         return status == "ok", reply
 
     def _check_owner(self) -> None:
@@ -50,6 +53,12 @@ class ControlClient:
                 probe.settimeout(_MILLISECONDS / 1000)
                 probe.connect(str(self._path))
             except OSError as error:
-                raise Unreachable(f"otpd does not listen on {self._path} ({error.strerror}); is it running?") from None
+                raise Unreachable(
+                    _(
+                        "otpd does not listen on {path} ({strerror}); is it running?",
+                        path=self._path,
+                        strerror=error.strerror,
+                    )
+                ) from None
             if peer_uid(probe) not in self._owners:
-                raise Unreachable(f"{self._path} belongs to neither root nor otpd; it is not used")
+                raise Unreachable(_("{path} belongs to neither root nor otpd; it is not used", path=self._path))

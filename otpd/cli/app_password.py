@@ -1,6 +1,6 @@
 """``otpctl app-password``."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from otpd.cli import completion
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 from otpd.cli.users import date
+from otpd.texts import _, mark
 
 
 @click.group("app-password")
@@ -62,8 +63,12 @@ def create(  # noqa: PLR0913, PLR0917 - click's call
     )
     session.show(
         reply,
-        f"{reply['password']}\n\nType it where the program asks for your password; case, spaces and hyphens do not"
-        f"\nmatter. It is shown this once. Revoke it with: otpctl app-password revoke {reply['id']}",
+        f"{reply['password']}\n\n"
+        + _(
+            "Type it where the program asks for your password; case, spaces and hyphens do not\n"
+            "matter. It is shown this once. Revoke it with: otpctl app-password revoke {id}",
+            id=reply["id"],
+        ),
     )
 
 
@@ -75,26 +80,36 @@ def listing(session: Session, user: str | None) -> None:
     """List them, without the passwords themselves."""
     reply = session.call("app-password-list", user=user)
     if session.as_json or not reply["app_passwords"]:
-        session.show(reply, "No app passwords. Make one: otpctl app-password create --service NAME")
+        session.show(reply, _("No app passwords. Make one: otpctl app-password create --service NAME"))
         return
-    table = Table("ID", "LABEL", "SERVICES", "FROM", "CREATED", "EXPIRES", "LAST USED", box=None, pad_edge=False)
+    table = Table("ID", *map(_, _HEADINGS), box=None, pad_edge=False)
     for one in reply["app_passwords"]:
         table.add_row(*map(Text, _cells(one)))  # Text, since a label may look like rich's markup
     session.console.print(table)
 
 
+_HEADINGS: Final = (
+    mark("LABEL"),
+    mark("SERVICES"),
+    mark("FROM"),
+    mark("CREATED"),
+    mark("EXPIRES"),
+    mark("LAST USED"),
+)
+
+
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
-    ends = date(one["expires"]) if one["expires"] else "never"
+    ends = date(one["expires"]) if one["expires"] else _("never")
     use = one["last_use"]
     place = " ".join(filter(None, (use["address"], use["host"]))) if use else ""
     return (
         one["id"],
         one["label"],
         ", ".join(one["services"]),
-        ", ".join(one["networks"]) or "anywhere",
+        ", ".join(one["networks"]) or _("anywhere"),
         date(one["created"]),
-        "expired" if one["expired"] else ends,
-        f"{date(use['at'])} {place}" if use else "never",
+        _("expired") if one["expired"] else ends,
+        f"{date(use['at'])} {place}" if use else _("never"),
     )
 
 
@@ -112,7 +127,7 @@ def rename(session: Session, user: str | None, id: str, label: str) -> None:  # 
       otpctl app-password rename 7kq2m9xt "old laptop"
     """
     reply = session.call("app-password-rename", user=user, id=id, label=label)
-    session.show(reply, f"Renamed: {reply['label']}")
+    session.show(reply, _("Renamed: {label}", label=reply["label"]))
 
 
 @app_password.command()
@@ -128,7 +143,7 @@ def revoke(session: Session, user: str | None, id: str) -> None:  # noqa: A002 -
       otpctl app-password revoke 7kq2m9xt
     """
     reply = session.call("app-password-revoke", user=user, id=id)
-    session.show(reply, f"Revoked: {reply['id']} opens nothing any more.")
+    session.show(reply, _("Revoked: {id} opens nothing any more.", id=reply["id"]))
 
 
 @app_password.command("revoke-all")
@@ -143,4 +158,4 @@ def revoke_all(session: Session, user: str | None) -> None:
       otpctl app-password revoke-all
     """
     reply = session.call("app-password-revoke-all", user=user)
-    session.show(reply, f"Revoked: {', '.join(reply['ids'])}. They open nothing any more.")
+    session.show(reply, _("Revoked: {names}. They open nothing any more.", names=", ".join(reply["ids"])))

@@ -19,6 +19,7 @@ from otpd.clock import SystemClock, to_datetime
 from otpd.entry import Entry
 from otpd.errors import BackupError
 from otpd.printable import printable
+from otpd.texts import _, mark
 from otpd.transfer.exporting import Exported
 from otpd.transfer.exporting import export as export_all
 from otpd.transfer.importing import LEFT_ALONE, Import, Outcome
@@ -44,7 +45,7 @@ def export(session: Session, file: Path, key_ring: Path | None) -> None:
     host = HostDirectory.of(session, session.config_path, key_ring)
     with _new_file(session, file) as stream:
         writer = Writer(stream, host.keys, to_datetime(SystemClock().wall()))
-        with as_daemon(session), progress("exporting", quiet=session.as_json) as advance:
+        with as_daemon(session), progress(_("exporting"), quiet=session.as_json) as advance:
             found = export_all(host.bulk(), writer, host.keys, advance)
     result = {
         "file": str(file),
@@ -55,14 +56,14 @@ def export(session: Session, file: Path, key_ring: Path | None) -> None:
         "left_out": found.left_out,
     }
     for dn in found.left_out:
-        click.echo(f"otpctl: left out, since it is none of otpd's entries: {printable(dn)}", err=True)
+        session.warn(_("left out, since it is none of otpd's entries: {dn}", dn=printable(dn)))
     if file == _STANDARD_OUTPUT:
-        click.echo(f"Exported {_counted(found.entries)}.", err=True)
+        click.echo(_("Exported {entries}.", entries=_counted(found.entries)), err=True)
     else:
-        session.show(result, f"Exported {_counted(found.entries)} to {file}.")
+        session.show(result, _("Exported {entries} to {file}.", entries=_counted(found.entries), file=file))
     if found.not_opening:
         _tell_faults(found)
-        click.echo("otpctl: the backup holds them as they are; otpctl directory import will refuse it", err=True)
+        session.warn(_("the backup holds them as they are; otpctl directory import will refuse it"))
         sys.exit(Exit.DOES_NOT_OPEN)
 
 
@@ -102,12 +103,16 @@ def import_(
             _tell_faults(found)
             session.fail(
                 "does-not-open",
-                f"{found.not_opening} secrets in {file} do not open with this host's key ring. Nothing was changed.",
+                _(
+                    "{not_opening} secrets in {file} do not open with this host's key ring. Nothing was changed.",
+                    not_opening=found.not_opening,
+                    file=file,
+                ),
                 Exit.DOES_NOT_OPEN,
             )
         with (
             as_daemon(session),
-            progress("importing", found.entries.total(), quiet=session.as_json) as advance,
+            progress(_("importing"), found.entries.total(), quiet=session.as_json) as advance,
         ):
             listed = _Listed(session)
 
@@ -130,27 +135,34 @@ class _Listed:
         if outcome not in LEFT_ALONE:
             return
         if not self._quiet:
-            click.echo(f"otpctl: {_WHY[outcome]}: {_called(entry.user, entry.id)}", err=True)
+            Session.warn(f"{_(_WHY[outcome])}: {_called(entry.user, entry.id)}")
         if len(self.entries) < _MAX_LISTED:
             self.entries.append({"user": entry.user, "id": entry.id, "why": outcome.value})
 
 
 _MAX_LISTED = 100
 _WHY: Mapping[Outcome, str] = {
-    Outcome.DIFFERS: "differs, and was left as it is",
-    Outcome.OTHER_NAME: "left out, since the directory spells the user's name differently",
-    Outcome.ORPHAN: "left out, since there is no entry of its user",
+    Outcome.DIFFERS: mark("differs, and was left as it is"),
+    Outcome.OTHER_NAME: mark("left out, since the directory spells the user's name differently"),
+    Outcome.ORPHAN: mark("left out, since there is no entry of its user"),
 }
 
 
 def _conclude(session: Session, run: Import, listed: _Listed) -> None:
     counts = {outcome.value: run.outcomes[outcome] for outcome in Outcome}
     result: dict[str, Any] = {"dry_run": run.dry_run, **counts, "left_alone": listed.entries}
-    would = "Would be: " if run.dry_run else ""
+    would = _("Would be: ") if run.dry_run else ""
     session.show(
         result,
-        f"{would}{counts['added']} added, {counts['equal']} equal, {counts['newer']} newer here, "
-        f"{counts['changed']} changed, {sum(counts[one] for one in LEFT_ALONE)} left alone.",
+        _(
+            "{would}{added} added, {equal} equal, {newer} newer here, {changed} changed, {count} left alone.",
+            would=would,
+            added=counts["added"],
+            equal=counts["equal"],
+            newer=counts["newer"],
+            changed=counts["changed"],
+            count=sum(counts[one] for one in LEFT_ALONE),
+        ),
     )
     if any(counts[one] for one in LEFT_ALONE):
         sys.exit(Exit.REFUSED)
@@ -161,12 +173,12 @@ def _new_file(session: Session, file: Path) -> Iterator[BinaryIO]:
     """A file for its owner alone, that has its name only once it is whole and on disk; or standard output."""
     if file == _STANDARD_OUTPUT:
         if sys.stdout.isatty():
-            raise click.UsageError("this would write a backup to the terminal; name a file, or use a pipe.")
+            raise click.UsageError(_("this would write a backup to the terminal; name a file, or use a pipe."))
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     if os.path.lexists(file):
-        session.fail("exists", f"{file} exists already; it is left as it is", Exit.CANNOT_CREATE)
+        session.fail("exists", _("{file} exists already; it is left as it is", file=file), Exit.CANNOT_CREATE)
     try:
         descriptor, made = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         try:
@@ -180,7 +192,7 @@ def _new_file(session: Session, file: Path) -> Iterator[BinaryIO]:
             with suppress(FileNotFoundError):
                 Path(made).unlink()
     except FileExistsError:
-        session.fail("exists", f"{file} exists already; it is left as it is", Exit.CANNOT_CREATE)
+        session.fail("exists", _("{file} exists already; it is left as it is", file=file), Exit.CANNOT_CREATE)
     except OSError as error:
         session.fail("cannot-create", f"{file}: {error.strerror}", Exit.CANNOT_CREATE)
 
@@ -191,7 +203,9 @@ def _readable(session: Session, file: Path) -> Iterator[BinaryIO]:
         with file.open("rb") as stream:
             yield stream
     except OSError as error:
-        session.fail("backup", f"{file}: cannot be read: {error.strerror}", Exit.DOES_NOT_OPEN)
+        session.fail(
+            "backup", _("{file}: cannot be read: {strerror}", file=file, strerror=error.strerror), Exit.DOES_NOT_OPEN
+        )
 
 
 @contextmanager
@@ -199,17 +213,17 @@ def _backup_errors(session: Session, file: Path) -> Iterator[None]:
     try:
         yield
     except BackupError as error:
-        session.fail("backup", f"{file}: {error}. Nothing was changed.", Exit.DOES_NOT_OPEN)
+        session.fail("backup", _("{file}: {error}. Nothing was changed.", file=file, error=error), Exit.DOES_NOT_OPEN)
 
 
 def _tell_faults(found: Exported) -> None:
     for user, entry_id in found.faults:
-        click.echo(f"otpctl: does not open: {_called(user, entry_id)}", err=True)
-    click.echo(f"otpctl: {found.not_opening} secrets do not open with this key ring", err=True)
+        Session.warn(_("does not open: {entry}", entry=_called(user, entry_id)))
+    Session.warn(_("{not_opening} secrets do not open with this key ring", not_opening=found.not_opening))
 
 
 def _called(user: str, entry_id: str) -> str:
-    return printable(f"{entry_id} of {user}" if entry_id else user)
+    return printable(_("{id} of {user}", id=entry_id, user=user) if entry_id else user)
 
 
 def _named(faults: list[tuple[str, str]]) -> list[dict[str, str]]:
@@ -217,4 +231,4 @@ def _named(faults: list[tuple[str, str]]) -> list[dict[str, str]]:
 
 
 def _counted(entries: Counter[str]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(entries.items())) or "nothing"
+    return ", ".join(f"{count} {_(name)}" for name, count in sorted(entries.items())) or _("nothing")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otpd.cli.session import Exit, Session
+from otpd.texts import _, mark
 
 _LOGIN_DEFS: Final = Path("/etc/login.defs")
 _NOBODY: Final = 65534
@@ -23,26 +24,26 @@ class Person:
     account: bool = True
     disabled: bool = False
     failures: int = 0
-    devices: int = 0
-    usable_devices: int = 0
+    tokens: int = 0
+    usable_tokens: int = 0
     has_recovery_codes: bool = False
     app_passwords: int = 0
 
     @property
     def enrolled(self) -> bool:
-        """Whether there is a device."""
-        return self.devices > 0
+        """Whether there is a token."""
+        return self.tokens > 0
 
     @property
     def state(self) -> str:
-        """In a word."""
+        """In a word, to be translated."""
         if not self.account:
-            return "account is gone"
+            return mark("account is gone")
         if self.disabled:
-            return "disabled"
+            return mark("disabled")
         if not self.enrolled:
-            return "none"
-        return "active" if self.usable_devices else "all devices disabled"
+            return mark("none")
+        return mark("active") if self.usable_tokens else mark("all tokens disabled")
 
     def as_json(self) -> dict[str, Any]:
         """As an object for programs."""
@@ -85,7 +86,7 @@ def members(session: Session, group: str) -> set[str]:
     try:
         entry = grp.getgrnam(group)
     except KeyError:
-        session.fail("no-such-group", f"There is no group {group}.", Exit.REFUSED)
+        session.fail("no-such-group", _("There is no group {group}.", group=group), Exit.REFUSED)
     return set(entry.gr_mem) | {one.pw_name for one in pwd.getpwall() if one.pw_gid == entry.gr_gid}
 
 

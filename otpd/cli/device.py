@@ -5,6 +5,7 @@ from rich.table import Table
 
 from otpd.cli.session import Session, json_option, pass_session, user_option
 from otpd.cli.users import date
+from otpd.texts import _
 
 
 @click.group()
@@ -20,9 +21,9 @@ def listing(session: Session, user: str | None) -> None:
     """List them."""
     reply = session.call("device-list", user=user)
     if session.as_json or not reply["devices"]:
-        session.show(reply, "No remembered devices.")
+        session.show(reply, _("No remembered devices."))
         return
-    table = Table("ID", "ADDRESS", "SERVICES", "SINCE", "UNTIL", box=None, pad_edge=False)
+    table = Table("ID", _("ADDRESS"), _("SERVICES"), _("SINCE"), _("UNTIL"), box=None, pad_edge=False)
     for one in reply["devices"]:
         table.add_row(one["id"], one["address"], one["group"], date(one["created"]), date(one["expires"]))
     session.console.print(table)
@@ -42,6 +43,8 @@ def forget(session: Session, user: str | None, id: str | None, everything: bool)
       otpctl device forget --all       (the laptop was stolen)
     """
     if bool(id) == everything:
-        raise click.UsageError("name one id of `otpctl device list`, or give --all.")
+        raise click.UsageError(_("name one id of `otpctl device list`, or give --all."))
     reply = session.call("device-forget", user=user, id=id)
-    session.show(reply, f"Forgotten: {reply['forgotten']}. From there, a code is asked for again.")
+    session.show(
+        reply, _("Forgotten: {forgotten}. From there, a code is asked for again.", forgotten=reply["forgotten"])
+    )

@@ -19,6 +19,7 @@ from otpd.clock import SystemClock
 from otpd.errors import ConfigError, DirectoryError
 from otpd.inspection import Finding
 from otpd.secret import Secret
+from otpd.texts import _
 
 _SCHEMAS = (Path("/etc/otpd/schema/otpd.ldif"), Path(__file__).parents[2] / "conf" / "otpd.ldif")
 
@@ -61,9 +62,9 @@ def check(session: Session, admin_dn: str | None) -> None:
 
 
 def _admin_password(session: Session) -> Secret:
-    password = session.ask("The administrator's password: ")
+    password = session.ask(_("The administrator's password: "))
     if not password:  # with a DN and none, a server lets anybody in as nobody (RFC 4513 section 5.1.2)
-        raise click.UsageError("--admin-dn takes a password.")
+        raise click.UsageError(_("--admin-dn takes a password."))
     return Secret(password.encode())
 
 
@@ -78,11 +79,11 @@ def _indexes(session: Session, uris: list[str], admin_dn: str | None, password: 
 
 
 def _line(finding: dict[str, str]) -> str:
-    where = f"{finding['server']}: {finding['what']}"
+    where = f"{finding['server']}: {_(finding['what'])}"
     if finding["fault"]:
-        return f" FAULT {where}: {finding['fault']}\n       {finding['remedy']}"
+        return f" FAULT {where}: {finding['fault']}\n       {_(finding['remedy'])}"
     if finding["unseen"]:
-        return f"  --   {where}: not seen: {finding['unseen']}"
+        return f"  --   {where}: {_('not seen')}: {finding['unseen']}"
     return f"  ok   {where}" + (f" ({finding['note']})" if finding["note"] else "")
 
 
@@ -101,11 +102,11 @@ def init(session: Session, state_dir: Path, owner: str, client: str) -> None:
       systemctl enable --now otpd-directory
     """
     if os.geteuid() != 0:
-        session.fail("not-permitted", "only root can give the directory to its own user", Exit.NOT_PERMITTED)
+        session.fail("not-permitted", _("only root can give the directory to its own user"), Exit.NOT_PERMITTED)
     schema = next((path for path in _SCHEMAS if path.exists()), _SCHEMAS[0])
     try:
         initialise(state_dir, Account.of(owner), Account.of(client), schema)
     except DirectoryError as error:
         session.fail("cannot-create", str(error), Exit.CANNOT_CREATE)
     result = {"state_dir": str(state_dir), "base_dn": BASE_DN}
-    session.show(result, f"Made {state_dir}. Start it: systemctl enable --now otpd-directory")
+    session.show(result, _("Made {state_dir}. Start it: systemctl enable --now otpd-directory", state_dir=state_dir))

@@ -6,19 +6,21 @@ from typing import Any, Final
 
 import click
 
-from otpd import otp, qr, symbols, texts
+from otpd import otp, qr, symbols
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
+from otpd.enrolment import how_to_keep_them, what_recovery_codes_are
+from otpd.texts import _, mark
 
-_ACTIVATED: Final = "Activated. From now on, logins that ask for a code ask for this one. This code is used up."
+_ACTIVATED: Final = mark("Activated. From now on, logins that ask for a code ask for this one. This code is used up.")
 
 
 @click.command()
 @user_option
-@click.option("--label", default="", help="What you call the device, for example: phone.")
+@click.option("--label", default="", help="What you call the token, for example: phone.")
 @click.option("--ticket", "with_ticket", is_flag=True, help="Ask for the ticket that your administrator gave you.")
-@click.option("--hotp", is_flag=True, help="A device that counts its codes (HOTP), as most hardware keys do.")
-@click.option("--import", "imported", is_flag=True, help="Ask for the seed that came with the device, and make none.")
-@click.option("--algorithm", type=click.Choice(list(otp.ALGORITHMS)), help="For devices that know it. [default: sha1]")
+@click.option("--hotp", is_flag=True, help="A token that counts its codes (HOTP), as most hardware keys do.")
+@click.option("--import", "imported", is_flag=True, help="Ask for the seed that came with the token, and make none.")
+@click.option("--algorithm", type=click.Choice(list(otp.ALGORITHMS)), help="For tokens that know it. [default: sha1]")
 @click.option("--digits", type=click.IntRange(otp.MIN_DIGITS, otp.MAX_DIGITS), help="Of a code; as above. [default: 6]")
 @click.option(
     "--period",
@@ -38,7 +40,7 @@ def enroll(
     with_ticket: bool,  # noqa: FBT001
     **chosen: str | int | None,
 ) -> None:
-    """Set up a device that gives codes: show a QR code, then activate it with a code.
+    """Set up a token, which gives codes: show a QR code, then activate it with a code.
 
     Nothing changes until a right code is given. You prove that it is you first: with a current code, with your account
     password when you have none yet, or with an enrolment ticket.
@@ -57,8 +59,8 @@ def enroll(
     may_show_secret(session, show_secret)
     fields = {name: str(value) for name, value in chosen.items() if value}
     kind = "hotp" if hotp else None
-    seed = session.ask("Seed of the device, in base32, or in hex with hex: before it: ") if imported else None
-    ticket = session.ask("Enrolment ticket: ") if with_ticket else None
+    seed = session.ask(_("Seed of the token, in base32, or in hex with hex: before it: ")) if imported else None
+    ticket = session.ask(_("Enrolment ticket: ")) if with_ticket else None
     begun = session.call("enrol-begin", user=user, kind=kind, seed=seed, proof=ticket, **fields)
     if session.as_json:
         shown = {name: begun[name] for name in ("user", "kind", "secret", "uri") if name in begun}
@@ -66,7 +68,9 @@ def enroll(
     elif not imported:
         secret = symbols.in_groups(begun["secret"], 4, " ")
         click.echo(qr.to_text(begun["uri"], colours=sys.stdout.isatty()))
-        click.echo(f"\nScan this with your authenticator app, or type the secret: {secret}\n")
+        click.echo(
+            "\n" + _("Scan this with your authenticator app, or type the secret: {secret}", secret=secret) + "\n"
+        )
     sys.stdout.flush()
     reply = _confirm(session, user, begun["ticket"])
     session.show(reply, "\n".join(_told(reply["recovery_codes"])))
@@ -76,7 +80,7 @@ def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
     """Ask until a code is right; two in a row are right for a key that was used a lot before."""
     before: str | None = None
     while True:
-        code = session.ask("Code that the app shows now: ")
+        code = session.ask(_("Code that the app shows now: "))
         done, reply = session.try_call("enrol-confirm", user=user, ticket=ticket, code=code, before=before)
         if done:
             return reply
@@ -88,5 +92,6 @@ def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
 
 def _told(codes: list[str]) -> list[str]:
     if not codes:
-        return [_ACTIVATED]
-    return [_ACTIVATED, "", *texts.RECOVERY_CODES, *(f"  {code}" for code in codes), *texts.KEEP_THEM]
+        return [_(_ACTIVATED)]
+    listed = (f"  {code}" for code in codes)
+    return [_(_ACTIVATED), "", what_recovery_codes_are(), *listed, *how_to_keep_them()]

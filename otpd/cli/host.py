@@ -20,6 +20,7 @@ from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, daemon_uid
 from otpd.clock import SystemClock
 from otpd.errors import ConfigError, DirectoryError, DirectoryUnavailable
 from otpd.seal import KeyRing
+from otpd.texts import _
 
 SYSTEMD: Final = Path("/run/systemd/system")
 
@@ -40,7 +41,7 @@ class HostDirectory:
     def of(cls, session: Session, path: Path, key_ring: Path | None) -> "HostDirectory":
         """As the configuration in ``path`` says; ends the program where it has faults, or for anybody but root."""
         if os.geteuid() != 0:
-            session.fail("not-permitted", "only root may do this: it takes the key ring", Exit.NOT_PERMITTED)
+            session.fail("not-permitted", _("only root may do this: it takes the key ring"), Exit.NOT_PERMITTED)
         try:
             settings = config.load(path)
             owner = daemon_uid()
@@ -70,8 +71,13 @@ def refuse_what_otpd_cannot_read(session: Session, path: Path) -> None:
     if unreadable:
         session.fail(
             "config",
-            f"otpd cannot read {' and '.join(unreadable)}, as {path} names them. Run: chown {DAEMON_USER} "
-            f"{' '.join(unreadable)}; or let otpd.service have the password as its credential bind-password.",
+            _(
+                "otpd cannot read what {path} names. Run: chown {user} {files}; or let otpd.service have the password "
+                "as its credential bind-password.",
+                path=path,
+                user=DAEMON_USER,
+                files=" ".join(unreadable),
+            ),
             Exit.CONFIG,
         )
 
@@ -91,9 +97,9 @@ def as_daemon(session: Session) -> Iterator[None]:
         with acting_as(DAEMON_USER):
             yield
     except KeyError:
-        session.fail("config", f"there is no user {DAEMON_USER}; systemd-sysusers makes it", Exit.CONFIG)
+        session.fail("config", _("there is no user {user}; systemd-sysusers makes it", user=DAEMON_USER), Exit.CONFIG)
     except DirectoryUnavailable as error:
-        session.fail("unavailable", f"{error}. Run this again when it is back.", Exit.UNAVAILABLE)
+        session.fail("unavailable", _("{error}. Run this again when it is back.", error=error), Exit.UNAVAILABLE)
     except DirectoryError as error:
         session.fail("directory", str(error), Exit.REFUSED)
 

@@ -15,6 +15,7 @@ from otpd.cli.session import PATH, Exit, Session, daemon_uid, json_option, pass_
 from otpd.errors import ConfigError
 from otpd.ring_text import Change
 from otpd.seal import KeyRing
+from otpd.texts import _
 
 RESTART = "systemctl restart otpd"
 
@@ -52,10 +53,12 @@ def init(session: Session, path: Path) -> None:
     try:
         make_key_ring(path, ring_text.with_new_key(""))
     except FileExistsError:
-        session.fail("exists", f"{path} exists already; it is left as it is", Exit.CANNOT_CREATE)
+        session.fail("exists", _("{path} exists already; it is left as it is", path=path), Exit.CANNOT_CREATE)
     except OSError as error:
         session.fail("cannot-create", f"{path}: {error.strerror}", Exit.CANNOT_CREATE)
-    session.show({"file": str(path)}, f"Made {path}. Keep a copy in a safe place, and give it to every host.")
+    session.show(
+        {"file": str(path)}, _("Made {path}. Keep a copy in a safe place, and give it to every host.", path=path)
+    )
 
 
 @keys.command()
@@ -76,8 +79,13 @@ def add(session: Session, path: Path) -> None:
     added = ring_text.newest(ring.ids)
     session.show(
         {"file": str(path), "key": added, "fingerprint": ring.fingerprint(added)},
-        f"Added the key {added} to {path}. Bring the file to every host that shares the directory, and restart otpd\n"
-        f"there ({RESTART}). Then, on one of them: otpctl keys rotate",
+        _(
+            "Added the key {added} to {path}. Bring the file to every host that shares the directory, and "
+            "restart otpd\nthere ({restart}). Then, on one of them: otpctl keys rotate",
+            added=added,
+            path=path,
+            restart=RESTART,
+        ),
     )
 
 
@@ -100,13 +108,15 @@ def listing(session: Session, path: Path) -> None:
     if session.as_json:
         session.show({"file": str(path), "keys": described, "strays": strays["values"]}, "")
         return
-    table = Table("KEY", "FINGERPRINT", "IN THE FILE", "IN OTPD", "SEALS", box=None, pad_edge=False)
+    table = Table(_("KEY"), _("FINGERPRINT"), _("IN THE FILE"), _("IN OTPD"), _("SEALS"), box=None, pad_edge=False)
     for one in described:
         seals = f"{one['values']}{'+' if one['more'] else ''}"
-        table.add_row(one["id"], one["fingerprint"], one["file"], one["otpd"], seals)
+        table.add_row(one["id"], one["fingerprint"], _(one["file"]), _(one["otpd"]), seals)
     session.console.print(table)
     if strays["values"]:
-        click.echo(f"{strays['values']} secrets are sealed with no key that otpd has. Its log names them.")
+        click.echo(
+            _("{values} secrets are sealed with no key that otpd has. Its log names them.", values=strays["values"])
+        )
 
 
 @keys.command()
@@ -128,12 +138,14 @@ def rotate(session: Session, path: Path) -> None:
     newest = ring_text.newest(ring.ids)
     lacking = Rings.ask(session, ring).lacking(newest)
     if lacking:
-        _restart_first(session, f"the key {newest} of {path} is not yet in {lacking}")
+        _restart_first(
+            session, _("the key {key} of {path} is not yet in {where}", key=newest, path=path, where=lacking)
+        )
     if ring.current != newest:
         ring = _edit(session, path, lambda text: ring_text.with_current(text, newest))
     old = Rings.ask(session, ring).sealing_otherwise()
     if old:
-        _restart_first(session, f"{newest} is the current key in {path}, and not yet in {old}")
+        _restart_first(session, _not_yet(newest, path, old))
     Rotation(session, newest, ring.ids).run()
 
 
@@ -152,27 +164,38 @@ def retire(session: Session, id: str, path: Path) -> None:  # noqa: A002 - it is
     _require_root(session)
     ring = _read(session, path)
     if id not in ring.ids:
-        session.fail("no-such-key", f"{path} holds no key {id}. See: otpctl keys list", Exit.REFUSED)
+        session.fail(
+            "no-such-key", _("{path} holds no key {id}. See: otpctl keys list", path=path, id=id), Exit.REFUSED
+        )
     if id == ring.current:
-        session.fail("current-key", f"{id} is the current key. Another takes over with: otpctl keys add", Exit.REFUSED)
+        session.fail(
+            "current-key", _("{id} is the current key. Another takes over with: otpctl keys add", id=id), Exit.REFUSED
+        )
     old = Rings.ask(session, ring).sealing_otherwise()
     if old:
-        _restart_first(session, f"{ring.current} is the current key in {path}, and not yet in {old}")
+        _restart_first(session, _not_yet(ring.current, path, old))
     used = session.call("key-usage", key=id)
     if used["values"]:
-        count = f"{used['values']}{' or more' if used['more'] else ''}"
-        session.fail("key-in-use", f"{id} still seals {count} secrets. Run: otpctl keys rotate", Exit.REFUSED)
+        count = _("{count} or more", count=used["values"]) if used["more"] else used["values"]
+        text = _("{key} still seals {count} secrets. Run: otpctl keys rotate", key=id, count=count)
+        session.fail("key-in-use", text, Exit.REFUSED)
     _edit(session, path, lambda text: ring_text.without_key(text, id))
     session.show(
         {"file": str(path), "key": id},
-        f"Removed the key {id} from {path}. Bring the file to every host, and restart otpd there: {RESTART}\n"
-        "Copies of the directory that are older than the rotation open with this key alone: keep it with them.",
+        _(
+            "Removed the key {id} from {path}. Bring the file to every host, and restart otpd there: "
+            "{restart}\nCopies of the directory that are older than the rotation open with this key alone: keep "
+            "it with them.",
+            id=id,
+            path=path,
+            restart=RESTART,
+        ),
     )
 
 
 def _require_root(session: Session) -> None:
     if os.geteuid() != 0:
-        session.fail("not-permitted", "only root may look after the key ring", Exit.NOT_PERMITTED)
+        session.fail("not-permitted", _("only root may look after the key ring"), Exit.NOT_PERMITTED)
 
 
 def _read(session: Session, path: Path) -> KeyRing:
@@ -189,9 +212,17 @@ def _edit(session: Session, path: Path, change: Change) -> KeyRing:
         session.fail("config", "\n".join(error.faults), Exit.CONFIG)
 
 
+def _not_yet(key: str, path: Path, where: str) -> str:
+    return _("{key} is the current key in {path}, and not yet in {where}", key=key, path=path, where=where)
+
+
 def _restart_first(session: Session, why: str) -> NoReturn:
     session.fail(
         "restart-needed",
-        f"{why}. Bring the file to every host, restart otpd there ({RESTART}), and run this again.",
+        _(
+            "{why}. Bring the file to every host, restart otpd there ({restart}), and run this again.",
+            why=why,
+            restart=RESTART,
+        ),
         Exit.RESTART,
     )

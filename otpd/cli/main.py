@@ -8,7 +8,9 @@ from otpd import __version__
 from otpd.adapters import config
 from otpd.adapters.process import keep_secrets_out_of_cores
 from otpd.cli import app_password, device, directory, enroll, keys, recovery_codes, report, token, user, users
+from otpd.cli.help import translate
 from otpd.cli.session import PATH, Session
+from otpd.texts import preferred, speak
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,6 +55,8 @@ for command in (
 def main() -> None:
     """Run otpctl."""
     keep_secrets_out_of_cores()
+    speak(preferred())
+    translate(otpctl)
     otpctl(prog_name="otpctl")
 
 

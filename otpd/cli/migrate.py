@@ -19,6 +19,7 @@ from otpd.cli.session import PATH, Exit, Session, json_option, pass_session
 from otpd.clock import SystemClock
 from otpd.errors import DirectoryError
 from otpd.printable import printable
+from otpd.texts import _
 from otpd.transfer.journal import BusyError, Journal
 from otpd.transfer.migration import Migration
 
@@ -44,7 +45,7 @@ def migrate(session: Session, new: Path | None, *, abort: bool, state_dir: Path)
       otpctl directory migrate --to /etc/otpd/site.toml
     """
     if abort == bool(new):
-        raise click.UsageError("name the new configuration with --to FILE, or use --abort.")
+        raise click.UsageError(_("name the new configuration with --to FILE, or use --abort."))
     source = HostDirectory.of(session, session.config_path, None)
     try:
         with Journal(state_dir) as journal:
@@ -55,7 +56,7 @@ def migrate(session: Session, new: Path | None, *, abort: bool, state_dir: Path)
                 refuse_what_otpd_cannot_read(session, new)
                 _Run(session, source, target, new, journal).run()
     except BusyError:
-        session.fail("busy", "another migration is under way on this host", Exit.RESTART)
+        session.fail("busy", _("another migration is under way on this host"), Exit.RESTART)
     except OSError as error:
         session.fail("cannot-create", f"{error.filename or state_dir}: {error.strerror}", Exit.CANNOT_CREATE)
 
@@ -76,72 +77,93 @@ class _Run:
         if config.read_bytes() == text:
             self.journal.remove()
             restarted = _restart(session)
-            session.show({"config": str(config), "restarted": restarted}, f"{config} is {self.new} already.")
+            session.show(
+                {"config": str(config), "restarted": restarted},
+                _("{config} is {new} already.", config=config, new=self.new),
+            )
             return
         slapd = _embedded(session, self.source)
         target = f"{self.target.servers.provider} {self.target.base_dn}"
         if not self.journal.belongs_to(target):
             session.fail(
                 "other-target",
-                "a migration to another server was begun before. Go on with it, or use another --state-dir.",
+                _("a migration to another server was begun before. Go on with it, or use another --state-dir."),
                 Exit.REFUSED,
             )
         migration = Migration(self.source.bulk(), self.target.bulk(), self.journal, self.target.keys)
-        with as_daemon(session), self._progress("copying") as advance:
+        with as_daemon(session), self._progress(_("copying")) as advance:
             copied = migration.copy(advance)
         self._refuse_foreign(migration)
-        self._say(f"Copied {copied} entries. The embedded directory takes no writes from here on.")
+        self._say(_("Copied {copied} entries. The embedded directory takes no writes from here on.", copied=copied))
         with _read_only(slapd):
             again, removed, verified = self._finish(migration)
             old = _install(config, text)
         copied += again
-        self._say(f"Copied {again} more, removed {removed}, and read back {verified} entries: every secret opens.")
-        self._say(f"Installed {self.new} as {config}; the old one is {old}.")
+        self._say(
+            _(
+                "Copied {again} more, removed {removed}, and read back {verified} entries: every secret opens.",
+                again=again,
+                removed=removed,
+                verified=verified,
+            )
+        )
+        self._say(_("Installed {new} as {config}; the old one is {old}.", new=self.new, config=config, old=old))
         sync(config.parent)
         restarted = _restart(session)
         self.journal.remove()
         result = {"copied": copied, "removed": removed, "verified": verified, "config": str(config)}
         session.show(
             {**result, "old_config": str(old), "restarted": restarted},
-            "Restarted otpd." if restarted else f"Restart otpd now: {' '.join(_RESTART)}",
+            _("Restarted otpd.") if restarted else _("Restart otpd now: {command}", command=" ".join(_RESTART)),
         )
 
     def _finish(self, migration: Migration) -> tuple[int, int, int]:
         """The second pass, with nobody writing; entries that were written, removed, and read back."""
         session = self.session
         with as_daemon(session):
-            with self._progress("copying what changed") as advance:
+            with self._progress(_("copying what changed")) as advance:
                 copied = migration.copy(advance)
             removed = migration.remove_vanished()
-            with self._progress("reading back", self.journal.count()) as advance:
+            with self._progress(_("reading back"), self.journal.count()) as advance:
                 verified = migration.verify(advance)
         self._refuse_foreign(migration)
         for name in migration.not_opening:
-            click.echo(f"otpctl: does not open: {printable(name)}", err=True)
+            session.warn(_("does not open: {entry}", entry=printable(name)))
         if migration.not_opening:
             session.fail(
                 "does-not-open",
-                f"{len(migration.not_opening)} entries do not open with the keys of {self.new}. Nothing was switched.",
+                _(
+                    "{not_opening} entries do not open with the keys of {new}. Nothing was switched.",
+                    not_opening=len(migration.not_opening),
+                    new=self.new,
+                ),
                 Exit.DOES_NOT_OPEN,
             )
         if not migration.complete(verified):
             session.fail(
                 "directory",
-                f"the target has {verified} entries, not {self.journal.count()}. Nothing was switched; run it again.",
+                _(
+                    "the target has {verified} entries, not {count}. Nothing was switched; run it again.",
+                    verified=verified,
+                    count=self.journal.count(),
+                ),
                 Exit.REFUSED,
             )
         return copied, removed, verified
 
     def _refuse_foreign(self, migration: Migration) -> None:
         for dn in migration.left_out:
-            click.echo(f"otpctl: in the embedded directory, and none of otpd's entries: {printable(dn)}", err=True)
+            self.session.warn(_("in the embedded directory, and none of otpd's entries: {dn}", dn=printable(dn)))
         for name in migration.foreign:
-            click.echo(f"otpctl: not from here: {printable(name)}", err=True)
+            self.session.warn(_("not from here: {name}", name=printable(name)))
         if migration.foreign:
             self.session.fail(
                 "foreign-entries",
-                f"below {self.target.base_dn} there are entries that this migration did not put there, or that "
-                "somebody changed. Nothing was switched. Remove them, or name an empty base_dn; then run this again.",
+                _(
+                    "below {base_dn} there are entries that this migration did not put there, or that somebody "
+                    "changed. Nothing was switched. Remove them, or name an empty base_dn; then run this again.",
+                    base_dn=self.target.base_dn,
+                ),
                 Exit.REFUSED,
             )
 
@@ -163,8 +185,12 @@ def _abort(session: Session, source: HostDirectory, journal: Journal) -> None:
     left = journal.count()
     session.show(
         {"writable": True, "left_in_target": left},
-        f"The embedded directory takes writes again. The target holds {left} entries from here; a migration that is "
-        "run again takes them over.\nTo give it up, delete what is below the target's base entry, and the --state-dir.",
+        _(
+            "The embedded directory takes writes again. The target holds {left} entries from here; a migration "
+            "that is run again takes them over.\nTo give it up, delete what is below the target's base entry, "
+            "and the --state-dir.",
+            left=left,
+        ),
     )
 
 
@@ -178,8 +204,12 @@ def _embedded(session: Session, source: HostDirectory) -> SlapdConfig:
     if not embedded:
         session.fail(
             "not-embedded",
-            f"{session.config_path} names no embedded directory of this host. From other servers, use otpctl directory "
-            "export and import. After a migration, nothing is taken back: codes were spent at the new servers.",
+            _(
+                "{config_path} names no embedded directory of this host. From other servers, use otpctl "
+                "directory export and import. After a migration, nothing is taken back: codes were spent at the "
+                "new servers.",
+                config_path=session.config_path,
+            ),
             Exit.REFUSED,
         )
     return slapd
@@ -194,7 +224,7 @@ def _read_only(slapd: SlapdConfig) -> Iterator[None]:
     except BaseException:
         with suppress(DirectoryError):
             slapd.set_read_only(False)
-        click.echo("otpctl: the embedded directory takes writes again", err=True)
+        Session.warn(_("the embedded directory takes writes again"))
         raise
 
 
@@ -224,5 +254,7 @@ def _restart(session: Session) -> bool:
     if not SYSTEMD.exists():
         return False
     if subprocess.run(_RESTART, check=False, stdin=subprocess.DEVNULL).returncode:  # noqa: S603 - our own words
-        session.fail("restart-needed", f"otpd did not restart. Run: {' '.join(_RESTART)}", Exit.RESTART)
+        session.fail(
+            "restart-needed", _("otpd did not restart. Run: {command}", command=" ".join(_RESTART)), Exit.RESTART
+        )
     return True

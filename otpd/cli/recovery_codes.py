@@ -3,6 +3,7 @@
 import click
 
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
+from otpd.texts import _
 
 
 @click.command("recovery-codes")
@@ -22,4 +23,6 @@ def recovery_codes(session: Session, user: str | None, show_secret: bool) -> Non
     may_show_secret(session, show_secret)
     reply = session.call("recovery-codes", user=user)
     lines = "\n".join(f"  {code}" for code in reply["recovery_codes"])
-    session.show(reply, f"{lines}\n\nWrite them down and keep them away from your phone. They are shown this once.")
+    session.show(
+        reply, lines + "\n\n" + _("Write them down and keep them away from the phone. They are not shown again.")
+    )

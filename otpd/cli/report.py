@@ -8,6 +8,7 @@ from rich.text import Text
 
 from otpd.cli.coverage import Person, members, people
 from otpd.cli.session import Session, json_option, pass_session
+from otpd.texts import _
 
 
 @click.command()
@@ -23,18 +24,21 @@ def report(session: Session, groups: tuple[str, ...]) -> None:
     """
     everybody = {one.name: one for one in people(session, groups) if one.account}
     rows = [_row(group, [everybody[name] for name in sorted(members(session, group))]) for group in groups]
-    total = _row("all of them" if groups else "all accounts", list(everybody.values()))
+    total = _row(_("all of them") if groups else _("all accounts"), list(everybody.values()))
     if session.as_json:
         session.show({"groups": rows, "total": total}, "")
         return
-    table = Table("GROUP", "ACCOUNTS", "ENROLLED", "", "NO RECOVERY CODES", box=None, pad_edge=False)
+    table = Table(_("GROUP"), _("ACCOUNTS"), _("ENROLLED"), "", _("NO RECOVERY CODES"), box=None, pad_edge=False)
     for row in [*rows, total]:
         share = f"{100 * row['enrolled'] // row['accounts']} %" if row["accounts"] else "-"
         cells = (row["group"], row["accounts"], row["enrolled"], share, len(row["no_recovery_codes"]))
         table.add_row(*(Text(str(cell)) for cell in cells))
     session.console.print(table)
-    for title, names in (("Not enrolled", total["not_enrolled"]), ("No recovery codes", total["no_recovery_codes"])):
-        click.echo(f"\n{title}: {' '.join(names) or 'nobody'}")
+    for title, names in (
+        (_("Not enrolled"), total["not_enrolled"]),
+        (_("No recovery codes"), total["no_recovery_codes"]),
+    ):
+        click.echo(f"\n{title}: {' '.join(names) or _('nobody')}")
 
 
 def _row(group: str, found: list[Person]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Final, get_args
 
 from otpd.cli.session import Session, SocketName
 from otpd.seal import KeyRing
+from otpd.texts import _, mark
 
 _PROCESSES: Final[Mapping[SocketName, str]] = {"auth": "otpd", "control": "otpd-control"}
 """What serves a socket, by the name of its unit."""
@@ -68,19 +69,19 @@ class Rings:
             "id": key_id,
             "fingerprint": fingerprint,
             "file": _state(self.file, key_id, fingerprint),
-            "otpd": states.pop() if len(states) == 1 else "differs",
+            "otpd": states.pop() if len(states) == 1 else mark("differs"),
             "values": usage["values"],
             "more": usage["more"],
         }
 
     def _named(self, wanted: Callable[[Ring], bool]) -> str:
-        return " and ".join(_PROCESSES[name] for name, ring in self.processes.items() if wanted(ring))
+        return _(" and ").join(_PROCESSES[name] for name, ring in self.processes.items() if wanted(ring))
 
 
 def _state(ring: Ring, key_id: str, fingerprint: str) -> str:
     """How a ring has a key: ``current``, ``opens``, ``missing``, or ``other``, another key of this id."""
     if key_id not in ring.fingerprints:
-        return "missing"
+        return mark("missing")
     if ring.fingerprints[key_id] != fingerprint:
-        return "other"
-    return "current" if key_id == ring.current else "opens"
+        return mark("other")
+    return mark("current") if key_id == ring.current else mark("opens")

@@ -9,6 +9,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from otpd.cli.session import Exit, Session
+from otpd.texts import _
 
 _FRUITLESS_PASSES: Final = 5
 Fault = tuple[str, str, str]
@@ -70,17 +71,25 @@ class Rotation:
             "faults": faults,
         }
         if not self.failed and not self.left:
-            self.session.show(result, f"Sealed anew: {self.resealed}. Everything is sealed with {self.current} now.")
-            return
-        self.session.show(result, f"Sealed anew: {self.resealed}.")
-        for fault in faults:
-            click.echo(
-                f"otpctl: does not open: {fault['kind']} {fault['id']} of {fault['user'] or 'no user'}", err=True
+            self.session.show(
+                result,
+                _(
+                    "Sealed anew: {resealed}. Everything is sealed with {current} now.",
+                    resealed=self.resealed,
+                    current=self.current,
+                ),
             )
+            return
+        self.session.show(result, _("Sealed anew: {resealed}.", resealed=self.resealed))
+        for fault in faults:
+            what, user = f"{fault['kind']} {fault['id']}", fault["user"] or _("no user")
+            self.session.warn(_("does not open: {what} of {user}", what=what, user=user))
         if self.failed:
-            click.echo(f"otpctl: {self.failed} do not open, and were left as they are; otpd's log names them", err=True)
+            self.session.warn(
+                _("{failed} do not open, and were left as they are; otpd's log names them", failed=self.failed)
+            )
             raise SystemExit(Exit.DOES_NOT_OPEN)
-        click.echo(f"otpctl: {self.left} are left, since others write at the same time; run this again", err=True)
+        self.session.warn(_("{left} are left, since others write at the same time; run this again", left=self.left))
         raise SystemExit(Exit.RESTART)
 
     @contextmanager
@@ -90,7 +99,12 @@ class Rotation:
         if self.session.as_json or not console.is_terminal:
             yield self._lines(key_id)
             return
-        columns = (TextColumn(f"sealed with {key_id}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn(_("sealed with {key}", key=key_id)),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("", total=total)
             yield lambda count: progress.advance(task, count)
@@ -98,7 +112,7 @@ class Rotation:
     def _lines(self, key_id: str) -> Callable[[int], None]:
         def tell(count: int) -> None:
             if count and not self.session.as_json:
-                click.echo(f"{count} that {key_id} sealed; {self.resealed} in all")
+                click.echo(_("{count} that {key} sealed; {all} in all", count=count, key=key_id, all=self.resealed))
 
         return tell
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from otpd.adapters import config
 from otpd.adapters.zmq_client import ControlClient, Unreachable
 from otpd.errors import ConfigError
+from otpd.texts import _, mark, preferred
 
 _TRIES: Final = 3
 _PIPE_WIDTH: Final = 240
@@ -75,7 +76,7 @@ class Session:
                 click.echo(reply["message"], err=True)
             else:
                 kind = str(reply.get("kind"))
-            body["proof"] = self.ask(_PROMPTS.get(kind, f"Your {kind}: "))
+            body["proof"] = self.ask(_(_PROMPTS[kind]))
             done, reply = self._call(verb, body)
         return reply if done else self.refuse(reply)
 
@@ -105,14 +106,20 @@ class Session:
     def refuse(self, reply: dict[str, Any]) -> NoReturn:
         """Say why not, and end with the exit code that belongs to it."""
         reason = str(reply.get("reason"))
-        self.fail(reason, str(reply.get("message")), _EXIT_OF.get(reason, Exit.REFUSED))
+        # It is in our language already, but for what otpd says when it is too busy to look at the request.
+        self.fail(reason, _(str(reply.get("message"))), _EXIT_OF.get(reason, Exit.REFUSED))
 
     def fail(self, reason: str, message: str, code: Exit) -> NoReturn:
         """End with ``message``."""
         if self.as_json:
             click.echo(json.dumps({"error": reason, "message": message}, ensure_ascii=False))
-        click.echo(f"otpctl: {message}", err=True)
+        self.warn(message)
         sys.exit(code)
+
+    @staticmethod
+    def warn(message: str) -> None:
+        """Say something that is no result."""
+        click.echo(f"otpctl: {message}", err=True)
 
     def _call(self, verb: str, body: dict[str, Any], socket: SocketName = "control") -> tuple[bool, dict[str, Any]]:
         try:
@@ -121,14 +128,14 @@ class Session:
             self.fail("config", "\n".join(error.faults), Exit.CONFIG)
         path = settings.sockets.control if socket == "control" else settings.sockets.auth
         try:
-            return ControlClient(Path(path), daemon_uid()).call(verb, body)
+            return ControlClient(Path(path), daemon_uid()).call(verb, {**body, "language": preferred()})
         except Unreachable as error:
             self.fail("unavailable", str(error), Exit.UNAVAILABLE)
 
 
 _PROMPTS: Final = {
-    "code": "Current verification code: ",
-    "account password": "Account password: ",
+    "code": mark("Current verification code: "),
+    "account password": mark("Account password: "),
 }
 
 
@@ -139,9 +146,9 @@ def daemon_uid() -> int | None:
     return None
 
 
-def own_or(user: str | None) -> str:
-    """How to speak of the user that a verb is about."""
-    return f"{user} has" if user and user != _own_name() else "You have"
+def another(user: str | None) -> str:
+    """The name of the user that a verb is about, where that is not who runs it; else nothing."""
+    return user if user and user != _own_name() else ""
 
 
 def _own_name() -> str:
@@ -163,7 +170,9 @@ show_secret_option: Final = click.option(
 def may_show_secret(session: Session, told: bool) -> None:  # noqa: FBT001 - an option's value
     """Refuse to write a secret into a file or pipe, unless told to."""
     if not (session.as_json or told or sys.stdout.isatty()):
-        raise click.UsageError("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
+        raise click.UsageError(
+            _("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
+        )
 
 
 def _set_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call

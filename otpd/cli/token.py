@@ -6,14 +6,15 @@ from rich.text import Text
 
 from otpd.cli import completion
 from otpd.cli.session import Session, json_option, pass_session, user_option
-from otpd.cli.users import date, last_used
+from otpd.cli.users import date, last_used, state_of
+from otpd.texts import _
 
 _ID_WIDTH = 36  # a UUID, to be copied as a whole
 
 
 @click.group()
 def token() -> None:
-    """The devices that give your codes."""
+    """The tokens that give your codes: apps on phones, hardware keys."""
 
 
 @token.command("list")
@@ -25,19 +26,19 @@ def listing(session: Session, user: str | None) -> None:
     reply = session.call("status", user=user)
     shown = {"user": reply["user"], "tokens": reply["tokens"]}
     if session.as_json or not reply["tokens"]:
-        session.show(shown, "No devices. Set one up: otpctl enroll")
+        session.show(shown, _("No tokens. Set one up: otpctl enroll"))
         return
     table = Table(
         Column("ID", no_wrap=True, min_width=_ID_WIDTH),
-        "LABEL",
-        "STATE",
-        "SINCE",
-        "LAST USED",
+        _("LABEL"),
+        _("STATE"),
+        _("SINCE"),
+        _("LAST USED"),
         box=None,
         pad_edge=False,
     )
     for one in reply["tokens"]:
-        cells = (one["id"], one["label"], one["state"], date(one["created"]), last_used(one))
+        cells = (one["id"], one["label"], state_of(one), date(one["created"]), last_used(one))
         table.add_row(*map(Text, cells))  # Text, since a label may look like rich's markup
     session.console.print(table)
 
@@ -56,7 +57,7 @@ def rename(session: Session, user: str | None, id: str, label: str) -> None:  # 
       otpctl token rename 7bc28b59-75a7-53bf-aa74-f3bcd74eed87 "old phone"
     """
     reply = session.call("token-rename", user=user, id=id, label=label)
-    session.show(reply, f"Renamed: {reply['label']}")
+    session.show(reply, _("Renamed: {label}", label=reply["label"]))
 
 
 @token.command()
@@ -72,7 +73,7 @@ def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
       otpctl token disable 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
     """
     reply = session.call("token-disable", user=user, id=id)
-    session.show(reply, "Disabled: its codes are refused. Undo: otpctl token enable")
+    session.show(reply, _("Disabled: its codes are refused. Undo: otpctl token enable"))
 
 
 @token.command()
@@ -83,7 +84,7 @@ def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
 def enable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
     """Accept its codes again."""
     reply = session.call("token-enable", user=user, id=id)
-    session.show(reply, "Enabled: its codes are accepted again.")
+    session.show(reply, _("Enabled: its codes are accepted again."))
 
 
 @token.command()
@@ -99,7 +100,7 @@ def remove(session: Session, user: str | None, id: str) -> None:  # noqa: A002
       otpctl token remove 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
     """
     reply = session.call("token-remove", user=user, id=id)
-    session.show(reply, "Removed: its codes are refused for good.")
+    session.show(reply, _("Removed: its codes are refused for good."))
 
 
 @click.command()
@@ -107,7 +108,7 @@ def remove(session: Session, user: str | None, id: str) -> None:  # noqa: A002
 @json_option
 @pass_session
 def resync(session: Session, user: str | None) -> None:
-    """Bring a device whose clock or counter is off together with otpd again.
+    """Bring a token whose clock or counter is off together with otpd again.
 
     It takes two codes in a row, of a clock that is an hour off at most, or of a counter that is 1000 codes ahead at
     most. Both are used up. A wrong pair counts as a wrong code.
@@ -116,8 +117,10 @@ def resync(session: Session, user: str | None) -> None:
     Example:
       otpctl resync
     """
-    code = session.ask("Code that the device shows now: ")
-    following = session.ask("The code that it shows next: ")
+    code = session.ask(_("Code that the token shows now: "))
+    following = session.ask(_("The code that it shows next: "))
     reply = session.call("resync", user=user, code=code, next=following)
-    clock = f" Its clock is {reply['clock']}, which is allowed for from now on." if reply["clock"] else ""
-    session.show(reply, f"Done.{clock} Both codes are used up.")
+    off, told = reply["clock"], [_("Done."), _("Both codes are used up.")]
+    if off:
+        told.insert(1, _("Its clock is {off}, which is allowed for from now on.", off=off))
+    session.show(reply, " ".join(told))

@@ -1,6 +1,6 @@
 """``otpctl user``: what an administrator does for one user, or sees of all."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from otpd.cli.coverage import Person, chosen, people
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option
 from otpd.cli.users import moment, sentences
+from otpd.texts import _, mark, plural
 
 name_argument = click.argument("name")
 
@@ -38,18 +39,26 @@ def listing(session: Session, groups: tuple[str, ...], enrolled: bool | None, no
     if session.as_json:
         session.show({"users": [one.as_json() for one in shown]}, "")
         return
-    table = Table(
-        "USER", "SECOND FACTOR", "DEVICES", "RECOVERY CODES", "APP PASSWORDS", "FAILURES", box=None, pad_edge=False
-    )
+    table = Table(*map(_, _HEADINGS), box=None, pad_edge=False)
     for one in shown:
         table.add_row(*map(Text, _cells(one)))
     session.console.print(table)
-    click.echo(f"{len(shown)} users", err=True)
+    click.echo(plural("{count} user", "{count} users", len(shown)), err=True)
+
+
+_HEADINGS: Final = (
+    mark("USER"),
+    mark("SECOND FACTOR"),
+    mark("TOKENS"),
+    mark("RECOVERY CODES"),
+    mark("APP PASSWORDS"),
+    mark("FAILURES"),
+)
 
 
 def _cells(one: Person) -> tuple[str, ...]:
-    recovery = "-" if not one.enrolled else "yes" if one.has_recovery_codes else "none"
-    return (one.name, one.state, str(one.devices), recovery, str(one.app_passwords), str(one.failures))
+    recovery = "-" if not one.enrolled else _("yes") if one.has_recovery_codes else _("none")
+    return (one.name, _(one.state), str(one.tokens), recovery, str(one.app_passwords), str(one.failures))
 
 
 @user.command()
@@ -66,7 +75,7 @@ def show(session: Session, name: str) -> None:
     reply = session.call("status", user=name)
     passwords = session.call("app-password-list", user=name)["app_passwords"]
     lines = sentences(reply, name)
-    lines += [f"  {one['label'] or one['id']}: {', '.join(one['services'])} (id {one['id']})" for one in passwords]
+    lines += [f"  {one['label'] or one['id']}: {', '.join(one['services'])} ({one['id']})" for one in passwords]
     session.show({**reply, "app_passwords": passwords}, "\n".join(lines))
 
 
@@ -82,7 +91,10 @@ def disable(session: Session, name: str) -> None:
       otpctl user disable alice      (her phone was stolen)
     """
     reply = session.call("disable", user=name)
-    text = f"Disabled: every login of {name} that needs a second factor is refused. Undo: otpctl user enable {name}"
+    text = _(
+        "Disabled: every login of {name} that needs a second factor is refused. Undo: otpctl user enable {name}",
+        name=name,
+    )
     session.show(reply, text)
 
 
@@ -98,7 +110,7 @@ def enable(session: Session, name: str) -> None:
       otpctl user enable alice
     """
     reply = session.call("enable", user=name)
-    session.show(reply, f"Enabled: the codes and app passwords of {name} are accepted again.")
+    session.show(reply, _("Enabled: the codes and app passwords of {name} are accepted again.", name=name))
 
 
 @user.command()
@@ -113,7 +125,10 @@ def unlock(session: Session, name: str) -> None:
       otpctl user unlock alice
     """
     reply = session.call("unlock", user=name)
-    session.show(reply, f"Unlocked: wrong codes of {name} that are forgotten: {reply['failures']}.")
+    session.show(
+        reply,
+        _("Unlocked: wrong codes of {name} that are forgotten: {failures}.", name=name, failures=reply["failures"]),
+    )
 
 
 @user.command()
@@ -123,7 +138,7 @@ def unlock(session: Session, name: str) -> None:
 @json_option
 @pass_session
 def reset(session: Session, name: str, with_ticket: bool, show_secret: bool) -> None:  # noqa: FBT001 - click's call
-    """Forget every device, recovery code, app password and ticket of a user.
+    """Forget every token, recovery code, app password and ticket of a user.
 
     The user is then as before the first enrolment. An enrolment that was begun before cannot be finished.
 
@@ -134,7 +149,7 @@ def reset(session: Session, name: str, with_ticket: bool, show_secret: bool) -> 
     if with_ticket:
         may_show_secret(session, show_secret)
     reply = session.call("reset", user=name)
-    text = f"Reset: {name} has no second factor and no app passwords any more."
+    text = _("Reset: {name} has no second factor and no app passwords any more.", name=name)
     if with_ticket:
         made = session.call("ticket", user=name, hours="24")
         reply, text = {**reply, "ticket": made}, f"{text}\n\n{_ticket_text(made)}"
@@ -162,10 +177,13 @@ def ticket(session: Session, name: str, hours: int, show_secret: bool) -> None: 
 
 
 def _ticket_text(made: dict[str, Any]) -> str:
-    return (
-        f"  {made['secret']}\n\nWith this ticket {made['user']} enrols once, until {moment(made['expires'])}:"
-        "\notpctl enroll --ticket, or at a login that offers to enrol. It is shown this once."
+    told = _(
+        "With this ticket {name} enrols once, until {until}:\n"
+        "otpctl enroll --ticket, or at a login that offers to enrol. It is shown this once.",
+        name=made["user"],
+        until=moment(made["expires"]),
     )
+    return f"  {made['secret']}\n\n{told}"
 
 
 @user.command()
@@ -187,8 +205,11 @@ def bypass(session: Session, name: str, hosts: tuple[str, ...], minutes: int, sh
     may_show_secret(session, show_secret)
     made = session.call("bypass", user=name, hosts=" ".join(hosts), minutes=str(minutes))
     where = ", ".join(made["hosts"])
-    session.show(
-        made,
-        f"  {made['secret']}\n\nThis code lets {name} in once on {where}, until {moment(made['expires'])}."
-        "\nIt is typed where a code is asked for. It is shown this once.",
+    told = _(
+        "This code lets {name} in once on {hosts}, until {until}.\n"
+        "It is typed where a code is asked for. It is shown this once.",
+        name=name,
+        hosts=where,
+        until=moment(made["expires"]),
     )
+    session.show(made, f"  {made['secret']}\n\n{told}")

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import click
 
-from otpd.cli.session import Session, json_option, own_or, pass_session, user_option
+from otpd.cli.session import Session, another, json_option, pass_session, user_option
+from otpd.texts import _, mark, plural
 
 
 @click.command()
@@ -13,7 +14,7 @@ from otpd.cli.session import Session, json_option, own_or, pass_session, user_op
 @json_option
 @pass_session
 def status(session: Session, user: str | None) -> None:
-    """Show whether a second factor is set up, and with which devices.
+    """Show whether a second factor is set up, and with which tokens.
 
     \b
     Example:
@@ -25,54 +26,86 @@ def status(session: Session, user: str | None) -> None:
 
 def sentences(reply: dict[str, Any], user: str | None) -> list[str]:
     """A user's status, for people."""
-    whose = own_or(user)
+    name = another(user)
     if reply.get("away"):
         return _away(reply["offline"])
-    lines = [
-        f"{whose} a second factor." if reply["enrolled"] else f"{whose} no second factor yet. Set one up: otpctl enroll"
-    ]
+    lines = [_factor(reply["enrolled"], name)]
     for token in reply["tokens"]:
-        created = date(token["created"])
-        lines.append(f"  {token['label'] or 'token'} ({token['state']}, since {created}, id {token['id']})")
-        lines.append(f"    {_codes(token)}; last used: {last_used(token)}")
+        label, state, since = token["label"] or _("token"), state_of(token), date(token["created"])
+        since = _("{state}, since {since}, id {id}", state=state, since=since, id=token["id"])
+        lines.append(f"  {label} ({since})")
+        lines.append("    " + _("{codes}; last used: {use}", codes=_codes(token), use=last_used(token)))
         if token["clock"]:
-            lines.append(f"    Its clock is {token['clock']}, which is allowed for.")
+            lines.append("    " + _("Its clock is {off}, which is allowed for.", off=token["clock"]))
     if reply["disabled"]:
-        lines.append("It is disabled: every login that needs it is refused. An administrator can enable it.")
+        lines.append(_("It is disabled: every login that needs it is refused. An administrator can enable it."))
     if reply["failures"]:
-        wait = f" The next is looked at in {reply['wait_seconds']} s." if reply["wait_seconds"] else ""
-        lines.append(f"Wrong codes in a row: {reply['failures']}.{wait}")
+        wait = (
+            _("The next is looked at in {seconds} s.", seconds=reply["wait_seconds"]) if reply["wait_seconds"] else ""
+        )
+        lines.append(" ".join(filter(None, (_("Wrong codes in a row: {count}.", count=reply["failures"]), wait))))
     if reply["enrolled"] or reply["recovery_codes"]:
-        lines.append(f"{whose} {reply['recovery_codes'] or 'no'} recovery codes left. New ones: otpctl recovery-codes")
+        lines.append(_recovery_codes(reply["recovery_codes"], name))
     lines += [
-        f"  {_GRANTS[grant['purpose']]} {grant['id']}, good until {moment(grant['expires'])}"
-        for grant in reply["grants"]
+        "  " + _(_GRANTS[grant["purpose"]], id=grant["id"], until=moment(grant["expires"])) for grant in reply["grants"]
     ]
-    count = reply["app_passwords"]
-    lines.append(f"{whose} {count or 'no'} app password{'' if count == 1 else 's'}. See: otpctl app-password --help")
+    lines.append(_app_passwords(reply["app_passwords"], name))
     return lines + _counts(reply.get("offline", {}))
+
+
+def _factor(enrolled: bool, name: str) -> str:  # noqa: FBT001 - a field of the reply
+    if enrolled:
+        return _("{name} has a second factor.", name=name) if name else _("You have a second factor.")
+    if name:
+        return _("{name} has no second factor yet. Make a ticket: otpctl user ticket {name}", name=name)
+    return _("You have no second factor yet. Set one up: otpctl enroll")
+
+
+def _recovery_codes(count: int, name: str) -> str:
+    if name:
+        return _("Recovery codes that {name} has left: {count}", name=name, count=count)
+    return _("Recovery codes that you have left: {count}. New ones: otpctl recovery-codes", count=count)
+
+
+def _app_passwords(count: int, name: str) -> str:
+    if name:
+        return _("App passwords of {name}: {count}", name=name, count=count)
+    return _("App passwords: {count}. See: otpctl app-password --help", count=count)
+
+
+def state_of(token: dict[str, Any]) -> str:
+    """A token's state in a word, for people."""
+    return _(_STATES[token["state"]])
 
 
 def _away(offline: dict[str, Any]) -> list[str]:
     """While the directory is away."""
-    accept = " and ".join(f"{proof}s" for proof in offline["accept"])
-    until = moment(offline["until"])
-    lines = [f"The directory does not answer since {moment(offline['away_since'])}. Nothing can be changed or shown."]
+    accept = _(" and ").join(_(_PROOFS[proof]) for proof in offline["accept"])
+    until, since = moment(offline["until"]), moment(offline["away_since"])
+    lines = [_("The directory does not answer since {since}. Nothing can be changed or shown.", since=since)]
     lines.append(
-        f"Until {until} this host accepts {accept} of users whom it knows."
+        _("Until {until} this host accepts {accept} of users whom it knows.", until=until, accept=accept)
         if accept
-        else "This host accepts nothing by itself."
+        else _("This host accepts nothing by itself.")
     )
     return lines + _counts(offline)
 
 
 def _counts(offline: dict[str, Any]) -> list[str]:
     if "fault" in offline:
-        return [f"What this host remembers for when the directory is away cannot be read: {offline['fault']}"]
+        return [
+            _("What this host remembers for when the directory is away cannot be read: {fault}", fault=offline["fault"])
+        ]
     if "users" not in offline:
         return []
     users, unsettled = offline["users"], offline["unsettled"]
-    return [f"For when it is away, this host knows {users} users; of {unsettled}, the directory lacks something."]
+    return [
+        _(
+            "For when it is away, this host knows {users} users; of {unsettled}, the directory lacks something.",
+            users=users,
+            unsettled=unsettled,
+        )
+    ]
 
 
 def moment(seconds: int) -> str:
@@ -81,22 +114,28 @@ def moment(seconds: int) -> str:
 
 
 def _codes(token: dict[str, Any]) -> str:
-    """What kind of codes a device gives."""
+    """What kind of codes a token gives."""
     period = token["period_seconds"]
-    often = "counted" if period is None else f"one every {period} s"
-    return f"{token['kind'].upper()}, {token['algorithm'].upper()}, {token['digits']} digits, {often}"
+    often = _("counted") if period is None else _("one every {period} s", period=period)
+    digits = plural("{count} digit", "{count} digits", token["digits"])
+    return f"{token['kind'].upper()}, {token['algorithm'].upper()}, {digits}, {often}"
 
 
 def last_used(token: dict[str, Any]) -> str:
-    """When and where a device was last used, in UTC, for people."""
+    """When and where a token was last used, in UTC, for people."""
     use = token["last_used"]
     if not use:
-        return "never"
+        return _("never")
     at = datetime.fromtimestamp(use["at"], UTC).strftime("%Y-%m-%d %H:%M")
-    return f"{at} on {use['host'] or '?'} for {use['service'] or '?'}"
+    return _("{at} on {host} for {service}", at=at, host=use["host"] or "?", service=use["service"] or "?")
 
 
-_GRANTS: Final = {"enrolment": "an enrolment ticket", "bypass": "a bypass code"}
+_GRANTS: Final = {
+    "enrolment": mark("an enrolment ticket {id}, good until {until}"),
+    "bypass": mark("a bypass code {id}, good until {until}"),
+}
+_STATES: Final = {"active": mark("active"), "disabled": mark("disabled")}
+_PROOFS: Final = {"code": mark("codes"), "app-password": mark("app-passwords")}
 
 
 def date(seconds: int) -> str:

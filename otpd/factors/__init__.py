@@ -10,6 +10,7 @@ from otpd.factors.code import CODE
 from otpd.factors.password_and_code import PASSWORD_AND_CODE
 from otpd.factors.recovery_code import RECOVERY_CODE
 from otpd.policy import ProofName
+from otpd.texts import _
 
 FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE, BYPASS)
 
@@ -38,4 +39,4 @@ def proofs() -> tuple[ProofName, ...]:
 
 def prompt_of(proof: ProofName) -> str:
     """What asks for ``proof``."""
-    return next(factor.prompt for factor in FACTORS if factor.proof == proof)
+    return _(next(factor.prompt for factor in FACTORS if factor.proof == proof))

@@ -11,6 +11,7 @@ from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.symbols import Typo
+from otpd.texts import mark
 
 DIGEST_PURPOSE = "app password"
 NOTED_SECONDS: Final = 60
@@ -25,7 +26,7 @@ class AppPasswordFactor:
     """
 
     proof: ProofName = policy.APP_PASSWORD
-    prompt: str = "Password: "
+    prompt: str = mark("Password: ")
     offline: OfflineProof | None = "app-password"
 
     def claims(self, typed: bytes) -> bool:

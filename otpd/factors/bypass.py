@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from otpd import grants, handout, policy, texts
+from otpd import grants, handout, policy
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.symbols import Typo
+from otpd.texts import _, mark
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Bypass:
     """Typed at the prompt for a code of a login; no proof towards otpctl. 70 random bits: nothing is counted."""
 
     proof: ProofName = policy.BYPASS
-    prompt: str = "Verification code: "
+    prompt: str = mark("Verification code: ")
     offline: OfflineProof | None = None
 
     def claims(self, typed: bytes) -> bool:
@@ -38,7 +39,10 @@ class Bypass:
         if not parts.directory.take_grant(attempt.user, grant.id, attempt.deadline):
             return Outcome(Reason.WRONG_BYPASS)
         grants.record("bypass used", attempt.user, grant, service=attempt.service, host=parts.host)
-        return Outcome(Reason.ACCEPTED, detail=f"bypass {grant.id}", info=texts.BYPASSED)
+        told = _(
+            "You were let in by a bypass code, which is used up. If you did not ask for one, tell your administrator."
+        )
+        return Outcome(Reason.ACCEPTED, detail=f"bypass {grant.id}", info=told)
 
 
 BYPASS = Bypass()

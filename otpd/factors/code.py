@@ -13,6 +13,7 @@ from otpd.otp import OtpParameters
 from otpd.policy import ProofName
 from otpd.printable import printable
 from otpd.secret import Secret
+from otpd.texts import _, mark
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 SEED_PURPOSE = "totp seed"
@@ -30,7 +31,7 @@ class Code:
     """The codes of authenticator apps and hardware keys."""
 
     proof: ProofName = policy.CODE
-    prompt: str = "Verification code: "
+    prompt: str = mark("Verification code: ")
     offline: OfflineProof | None = "code"
 
     def claims(self, typed: bytes) -> bool:
@@ -148,14 +149,14 @@ def _with_clock(user: User, code: str, attempt: Attempt, parts: Parts) -> Outcom
         steps = moving_factor.nearby(token.parameters, now)
         for step in otp.matching_steps(open_seed(user.name, token, parts), token.parameters, code, steps):
             drift = moving_factor.observed_drift(token.parameters, step, now)
-            off = moving_factor.clock(token.parameters, drift)
             # Its step is spent, and those before it: a device that is set back must wait until they have passed.
-            fast, slow = "Run: otpctl resync. Or set it, and wait as long.", "Set it, or run: otpctl resync"
+            off_by = _("The clock of your device is {off}.", off=moving_factor.clock(token.parameters, drift))
+            fast, slow = _("Run: otpctl resync. Or set it, and wait as long."), _("Set it, or run: otpctl resync")
             told = attempt.at_shell and parts.directory.spend_step(user.name, token, step, attempt.deadline)
             return Outcome(
                 Reason.WRONG_CODE,
-                detail=f"a code of token {token.id}, whose clock is {off}",
-                info=f"The clock of your device is {off}. {fast if drift > 0 else slow}" if told else "",
+                detail=f"a code of token {token.id}, whose clock is off by {drift} steps",
+                info=f"{off_by} {fast if drift > 0 else slow}" if told else "",
             )
     return Outcome(Reason.WRONG_CODE)
 

@@ -11,6 +11,7 @@ from otpd.offline import OfflineProof
 from otpd.otp import DEFAULT_PARAMETERS
 from otpd.policy import ProofName
 from otpd.secret import Secret
+from otpd.texts import mark
 
 _FORM: Final = re.compile(rb".+[0-9]{6}", re.DOTALL)
 
@@ -20,7 +21,7 @@ class PasswordAndCode:
     """The factor ``password+code``: as many digits at the end as the user's tokens give are the code."""
 
     proof: ProofName = policy.PASSWORD_AND_CODE
-    prompt: str = "Password and verification code: "
+    prompt: str = mark("Password and verification code: ")
     offline: OfflineProof | None = "code"
 
     def claims(self, typed: bytes) -> bool:

@@ -12,6 +12,7 @@ from otpd.offline import OfflineProof
 from otpd.policy import ProofName
 from otpd.secret import Secret
 from otpd.symbols import Typo
+from otpd.texts import _, mark, plural
 from otpd.values import UserName
 
 RECOVERY_PURPOSE = "recovery code"
@@ -24,7 +25,7 @@ class RecoveryCode:
     """Typed at the prompt for a code, wherever a code is accepted."""
 
     proof: ProofName = policy.CODE
-    prompt: str = "Verification code: "
+    prompt: str = mark("Verification code: ")
     offline: OfflineProof | None = None
 
     def claims(self, typed: bytes) -> bool:
@@ -74,7 +75,7 @@ def _spend(user: User, digest: Secret, attempt: Attempt, parts: Parts) -> Outcom
     again.
     """
     current: User | None = user
-    for _ in range(_TRIES):
+    for _round in range(_TRIES):
         right = _right(current, digest, parts) if current else []
         if not current or not right:
             return None
@@ -86,8 +87,9 @@ def _spend(user: User, digest: Secret, attempt: Attempt, parts: Parts) -> Outcom
 
 
 def _told(left: int) -> str:
-    text = f"You used a recovery code. {left or 'None'} of them {'is' if left == 1 else 'are'} left."
-    return text + (" Make new ones: otpctl recovery-codes" if left <= FEW else "")
+    used = _("You used a recovery code.")
+    many = plural("{count} of them is left.", "{count} of them are left.", left) if left else _("None is left.")
+    return " ".join((used, many, _("Make new ones: otpctl recovery-codes")) if left <= FEW else (used, many))
 
 
 RECOVERY_CODE = RecoveryCode()

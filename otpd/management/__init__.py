@@ -27,6 +27,7 @@ from otpd.management import (
 from otpd.management.verb import SERVICE, Call, Context, Field, Refused, Verb, refusal_text
 from otpd.policy import CODE
 from otpd.secret import Secret
+from otpd.texts import ENGLISH, _, mark, speaking
 from otpd.values import UserName
 
 _LABEL: Final = Field(64)
@@ -85,7 +86,13 @@ VERBS: Final[Mapping[str, Verb]] = {
     "directory-check": Verb(inspection.check, root_only=True),
 }
 
-_COMMON: Final = {"user": Field(256), "proof": Field(512)}
+_COMMON: Final = {"user": Field(256), "proof": Field(512), "language": Field(16)}
+
+_PROVE: Final = {
+    "code": mark("Prove that it is you: your code."),
+    "account password": mark("Prove that it is you: your account password."),
+}
+_WRONG: Final = {"code": mark("Wrong code."), "account password": mark("Wrong account password.")}
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,12 @@ class Management:
         """The reply to ``verb`` of ``peer``; raises :class:`ProtocolError` for a body that is not the verb's."""
         if verb not in VERBS:
             raise ProtocolError("an unknown verb")
+        fields = _fields(VERBS[verb], body)
+        with speaking(fields.get("language", ENGLISH)):
+            return self._answer(peer, verb, fields, deadline)
+
+    def _answer(self, peer: Peer, verb: str, fields: Mapping[str, str], deadline: Deadline) -> dict[str, Any] | Refused:
         known = VERBS[verb]
-        fields = _fields(known, body)
         user: UserName | None = None
         try:
             target = self._target(peer, known, fields.get("user"))
@@ -121,7 +132,7 @@ class Management:
 
     def _call(self, verb: Verb, call: Call) -> dict[str, Any] | Refused:
         if verb.root_only and not call.peer.is_root:
-            return Refused("not-permitted", "Only root may do this.")
+            return Refused("not-permitted", _("Only root may do this."))
         refused = verb.check(self.context, call)
         if refused is not None:
             return refused
@@ -134,19 +145,23 @@ class Management:
         own = name is not None and accounts.uid(name) == peer.uid
         if not own and not peer.is_root:
             # The same words whether there is such a user or not.
-            return Refused("not-permitted", "You may manage your own second factor only.")
+            return Refused("not-permitted", _("You may manage your own second factor only."))
         if name is None and wanted and verb.gone_users:
             return UserName(wanted)
-        return name if name is not None else Refused("no-such-user", f"There is no user {wanted or peer}.")
+        return (
+            name
+            if name is not None
+            else Refused("no-such-user", _("There is no user {wanted}.", wanted=wanted or peer))
+        )
 
     def _prove(self, verb: Verb, call: Call) -> Refused | Call:
         user = self.context.parts.directory.user(call.user, call.deadline)
         enrolled = bool(user and user.enrolled)
         kind = "code" if verb.proof == "code" or enrolled else "account password"
         if verb.proof == "code" and not enrolled:
-            return Refused("not-enrolled", "You have no second factor yet. Enrol first: otpctl enroll")
+            return Refused("not-enrolled", _("You have no second factor yet. Enrol first: otpctl enroll"))
         if "proof" not in call.fields:
-            return Refused("proof-required", f"Prove that it is you: your {kind}.", {"kind": kind})
+            return Refused("proof-required", _(_PROVE[kind]), {"kind": kind})
         proof = Secret(call.fields["proof"].encode())
         if verb.proof == "to enrol":
             grant = self.context.enrolments.ticket_of(call.user, proof, call.deadline)
@@ -155,7 +170,7 @@ class Management:
                 return replace(call, grant=grant)
         outcome = self._judge(kind, call, proof)
         audit.record("proof", user=call.user, service=SERVICE, reason=outcome.reason, detail=outcome.detail)
-        return call if outcome.accepted else Refused("proof-refused", refusal_text(outcome, f"Wrong {kind}."))
+        return call if outcome.accepted else Refused("proof-refused", refusal_text(outcome, _WRONG[kind]))
 
     def _judge(self, kind: str, call: Call, proof: Secret) -> Outcome:
         if kind == "code":
@@ -167,10 +182,10 @@ class Management:
 
 def _explained(error: OtpdError) -> str:
     if isinstance(error, HelperError):
-        return "otpd cannot check account passwords at the moment. Its log says why."
+        return _("otpd cannot check account passwords at the moment. Its log says why.")
     if isinstance(error, SealError):
-        return "A secret in the directory does not open. The administrator finds the entry in otpd's log."
-    return "The directory is not available, or refused. Try again later; otpd's log says why."
+        return _("A secret in the directory does not open. The administrator finds the entry in otpd's log.")
+    return _("The directory is not available, or refused. Try again later; otpd's log says why.")
 
 
 def _fields(verb: Verb, body: Mapping[str, Any]) -> dict[str, str]:

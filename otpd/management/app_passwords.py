@@ -9,6 +9,7 @@ from otpd.directory import AppPasswordRecord
 from otpd.factors.app_password import DIGEST_PURPOSE, has_expired
 from otpd.management.verb import Call, Context, Refused
 from otpd.policy import APP_PASSWORD
+from otpd.texts import _
 from otpd.values import EntryId, ServiceName
 
 _DAY_SECONDS: Final = 86400
@@ -20,8 +21,8 @@ def may_create(context: Context, call: Call) -> Refused | None:
     """What can be told before a code is spent as proof."""
     services = _services(call)
     if not services or not all(context.policy.accepts(service, APP_PASSWORD) for service in services):
-        names = ", ".join(context.policy.named(APP_PASSWORD)) or "none that otpd.toml of this host names"
-        return Refused("no-such-service", f"App passwords are for services that accept them: {names}.")
+        names = ", ".join(context.policy.named(APP_PASSWORD)) or _("none that otpd.toml of this host names")
+        return Refused("no-such-service", _("App passwords are for services that accept them: {names}.", names=names))
     try:
         _days(call)
         _networks(call)
@@ -29,7 +30,7 @@ def may_create(context: Context, call: Call) -> Refused | None:
         return Refused("bad-parameter", str(error))
     most = context.app_passwords
     if len(context.parts.directory.app_passwords(call.user, call.deadline)) >= most:
-        return Refused("too-many", f"You have {most} app passwords. Revoke one that you no longer use.")
+        return Refused("too-many", _("You have {most} app passwords. Revoke one that you no longer use.", most=most))
     return None
 
 
@@ -49,7 +50,7 @@ def create(context: Context, call: Call) -> dict[str, Any] | Refused:
     record = replace(blank, sealed_digest=context.parts.keys.seal(DIGEST_PURPOSE, (call.user, made.id), digest))
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_app_password(call.user, record, call.deadline):
-        return Refused("unavailable", "The app password could not be stored. Try again.")
+        return Refused("unavailable", _("The app password could not be stored. Try again."))
     audit.record(
         "app password created", user=call.user, peer=call.peer, id=made.id, services=" ".join(sorted(record.services))
     )
@@ -72,7 +73,7 @@ def any_exists(context: Context, call: Call) -> Refused | None:
     """Nor must nothing at all."""
     if context.parts.directory.app_passwords(call.user, call.deadline):
         return None
-    return Refused("no-such-app-password", "There are no app passwords.")
+    return Refused("no-such-app-password", _("There are no app passwords."))
 
 
 def rename(context: Context, call: Call) -> dict[str, Any] | Refused:
@@ -112,7 +113,7 @@ def _days(call: Call) -> int:
     """After how many days it expires; 0 for never. Raises ValueError."""
     text = call.fields.get("days", "0")
     if not (text.isascii() and text.isdigit() and int(text) <= _MAX_DAYS):
-        raise ValueError(f"days: expected a number up to {_MAX_DAYS}.")
+        raise ValueError(_("days: expected a number up to {most}.", most=_MAX_DAYS))
     return int(text)
 
 
@@ -120,15 +121,17 @@ def _networks(call: Call) -> frozenset[str]:
     """From where it opens, as the ipaddress module writes networks; nothing for anywhere. Raises ValueError."""
     names = call.fields.get("networks", "").split()
     if len(names) > _MAX_NETWORKS:
-        raise ValueError(f"networks: expected at most {_MAX_NETWORKS}.")
+        raise ValueError(_("networks: expected at most {most}.", most=_MAX_NETWORKS))
     try:
         return frozenset(str(ip_network(name, strict=False)) for name in names)
     except ValueError:
-        raise ValueError("networks: expected addresses, or networks such as 192.0.2.0/24 or 2001:db8::/32.") from None
+        raise ValueError(
+            _("networks: expected addresses, or networks such as 192.0.2.0/24 or 2001:db8::/32.")
+        ) from None
 
 
 def _unknown() -> Refused:
-    return Refused("no-such-app-password", "There is no app password of that id. See: otpctl app-password list")
+    return Refused("no-such-app-password", _("There is no app password of that id. See: otpctl app-password list"))
 
 
 def _shown(record: AppPasswordRecord, context: Context) -> dict[str, Any]:

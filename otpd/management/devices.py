@@ -5,6 +5,7 @@ from typing import Any
 from otpd import audit, remembered
 from otpd.directory import Device
 from otpd.management.verb import Call, Context, Refused
+from otpd.texts import _
 from otpd.values import EntryId
 
 
@@ -23,7 +24,7 @@ def forget(context: Context, call: Call) -> dict[str, Any] | Refused:
     else:
         number = int(directory.forget_device(call.user, EntryId(device_id), call.deadline))
         if not number:
-            return Refused("no-such-device", "There is no remembered device of that id. See: otpctl device list")
+            return Refused("no-such-device", _("There is no remembered device of that id. See: otpctl device list"))
     audit.record("device forgotten", user=call.user, peer=call.peer, id=device_id or "all")
     return {"user": call.user, "forgotten": number}
 

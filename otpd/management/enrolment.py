@@ -8,6 +8,7 @@ from otpd.errors import TicketError
 from otpd.management.verb import Call, Context, Refused
 from otpd.otp import OtpParameters
 from otpd.protocol import DIALOGUE_SECONDS
+from otpd.texts import _
 
 _PURPOSE: Final = "enrolment"
 
@@ -18,12 +19,14 @@ def may_begin(context: Context, call: Call) -> Refused | None:
     if user and user.state == "disabled":
         return _refused(DISABLED)
     if user and len(user.tokens) >= MAX_TOKENS:
-        return Refused("too-many", f"There are {MAX_TOKENS} devices already. Remove one: otpctl token remove")
+        return Refused(
+            "too-many", _("There are {most} tokens already. Remove one: otpctl token remove", most=MAX_TOKENS)
+        )
     chosen = _parameters(context, call)
     if isinstance(chosen, Refused):
         return chosen
     if "seed" in call.fields and otp.parse_seed(call.fields["seed"]) is None:
-        return Refused("bad-seed", "A seed is 16 to 64 bytes, in base32, or in hex with hex: before it.")
+        return Refused("bad-seed", _("A seed is 16 to 64 bytes, in base32, or in hex with hex: before it."))
     return None
 
 
@@ -56,11 +59,11 @@ def begin(context: Context, call: Call) -> dict[str, Any] | Refused:
 def confirm(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Activate the token of the ticket, if the code is right."""
     try:
-        state, _ = context.tickets.redeem(_PURPOSE, call.peer.uid, call.fields["ticket"].encode())
+        state, _expires = context.tickets.redeem(_PURPOSE, call.peer.uid, call.fields["ticket"].encode())
     except TicketError:
-        return Refused("expired", "This enrolment has expired. Start again: otpctl enroll")
+        return Refused("expired", _("This enrolment has expired. Start again: otpctl enroll"))
     if state.pop("user") != call.user:
-        return Refused("not-permitted", "This enrolment is another user's.")
+        return Refused("not-permitted", _("This enrolment is another user's."))
     pending = Pending.from_ticket(state)
     code, before = (call.fields.get(name, "").encode() for name in ("code", "before"))
     result = context.enrolments.finish(call.user, pending, code, call.deadline, before)
@@ -80,21 +83,23 @@ def _parameters(context: Context, call: Call) -> OtpParameters | Refused:
     kind = call.fields.get("kind", "totp")
     default = context.enrolments.parameters if kind == "totp" else OtpParameters(period_seconds=None)
     if kind not in ("totp", "hotp"):
-        return Refused("bad-parameter", "kind: expected totp or hotp.")
+        return Refused("bad-parameter", _("kind: expected totp or hotp."))
     algorithm = call.fields.get("algorithm", default.algorithm)
     if algorithm not in otp.ALGORITHMS:
-        return Refused("bad-parameter", f"algorithm: expected one of {', '.join(otp.ALGORITHMS)}.")
+        return Refused("bad-parameter", _("algorithm: expected one of {names}.", names=", ".join(otp.ALGORITHMS)))
     digits = _number(call.fields.get("digits", str(default.digits)), otp.MIN_DIGITS, otp.MAX_DIGITS)
     if digits is None:
-        return Refused("bad-parameter", f"digits: expected {otp.MIN_DIGITS} to {otp.MAX_DIGITS}.")
+        return Refused(
+            "bad-parameter", _("digits: expected {least} to {most}.", least=otp.MIN_DIGITS, most=otp.MAX_DIGITS)
+        )
     if default.period_seconds is None:
         if "period" in call.fields:
-            return Refused("bad-parameter", "period: a code of HOTP is shown for as long as it takes.")
+            return Refused("bad-parameter", _("period: a code of HOTP is shown for as long as it takes."))
         return OtpParameters(digits, algorithm, None)
     least, most = otp.MIN_PERIOD_SECONDS, otp.MAX_PERIOD_SECONDS
     period = _number(call.fields.get("period", str(default.period_seconds)), least, most)
     if period is None:
-        return Refused("bad-parameter", f"period: expected {least} to {most} seconds.")
+        return Refused("bad-parameter", _("period: expected {least} to {most} seconds.", least=least, most=most))
     return OtpParameters(digits, algorithm, period)
 
 

@@ -6,6 +6,7 @@ from otpd import grants
 from otpd.directory import Grant, GrantPurpose
 from otpd.errors import ProtocolError
 from otpd.management.verb import Call, Context, Refused
+from otpd.texts import _
 
 MAX_TICKET_HOURS: Final = 30 * 24
 MAX_BYPASS_MINUTES: Final = 24 * 60
@@ -22,7 +23,7 @@ def bypass(context: Context, call: Call) -> dict[str, Any] | Refused:
     """A code that opens the door of the named hosts once."""
     hosts = tuple(name.lower() for name in call.fields["hosts"].split())
     if not 0 < len(hosts) <= MAX_HOSTS or not all(name.isascii() for name in hosts):
-        return Refused("bad-hosts", f"Name 1 to {MAX_HOSTS} hosts, each as `hostname` prints it there.")
+        return Refused("bad-hosts", _("Name 1 to {most} hosts, each as `hostname` prints it there.", most=MAX_HOSTS))
     return _make(context, call, "bypass", _number(call, "minutes", MAX_BYPASS_MINUTES) * 60, hosts)
 
 
@@ -42,10 +43,10 @@ def _make(
 ) -> dict[str, Any] | Refused:
     user = context.parts.directory.user(call.user, call.deadline)
     if user and user.state == "disabled":
-        return Refused("disabled", "The second factor is disabled. Enable it first: otpctl user enable")
+        return Refused("disabled", _("The second factor is disabled. Enable it first: otpctl user enable"))
     made = grants.make(context.parts, call.user, purpose, seconds, hosts, call.deadline)
     if made is None:
-        return Refused("too-many", "The user has too many of them. They expire; otpctl user reset removes them.")
+        return Refused("too-many", _("The user has too many of them. They expire; otpctl user reset removes them."))
     grant, text = made
     event = "bypass made" if purpose == "bypass" else "enrolment ticket made"
     grants.record(event, call.user, grant, peer=call.peer)

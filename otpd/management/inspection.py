@@ -5,6 +5,7 @@ from typing import Any
 
 from otpd import audit
 from otpd.management.verb import Call, Context
+from otpd.texts import _
 
 
 def check(context: Context, call: Call) -> dict[str, Any]:
@@ -13,5 +14,5 @@ def check(context: Context, call: Call) -> dict[str, Any]:
     findings = context.inspector.inspect(call.deadline)
     return {
         "well": not any(finding.fault for finding in findings),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [asdict(finding) | {"remedy": _(finding.remedy)} for finding in findings],
     }

@@ -19,6 +19,7 @@ from otpd.grants import GRANT_PURPOSE
 from otpd.management.verb import Call, Context, Refused
 from otpd.remembered import DEVICE_PURPOSE
 from otpd.ring_text import KEY_ID
+from otpd.texts import _
 
 BATCH: Final = 100
 """Entries in a call."""
@@ -59,7 +60,7 @@ def may_reseal(context: Context, call: Call) -> Refused | None:
     """The current key stays, and what another seals can be opened only with that one."""
     keys, key_id = context.parts.keys, call.fields["key"]
     if key_id == keys.current:
-        return Refused("current-key", f"{key_id} is the current key: what it seals stays as it is.")
+        return Refused("current-key", _("{key_id} is the current key: what it seals stays as it is.", key_id=key_id))
     return None if key_id in keys.ids else _unknown(key_id)
 
 
@@ -147,4 +148,4 @@ def _printable(name: str) -> str:
 
 
 def _unknown(key_id: str) -> Refused:
-    return Refused("no-such-key", f"There is no key {key_id} in the key ring of otpd.")
+    return Refused("no-such-key", _("There is no key {key_id} in the key ring of otpd.", key_id=key_id))

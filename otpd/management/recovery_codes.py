@@ -5,15 +5,16 @@ from typing import Any
 from otpd import audit
 from otpd.factors.recovery_code import new_recovery_codes
 from otpd.management.verb import Call, Context, Refused
+from otpd.texts import _
 
 
 def may_have(context: Context, call: Call) -> Refused | None:
     """Who has no token has nothing to recover."""
     user = context.parts.directory.user(call.user, call.deadline)
     if user is None or not user.enrolled:
-        return Refused("not-enrolled", "There is no second factor yet. Enrol first: otpctl enroll")
+        return Refused("not-enrolled", _("There is no second factor yet. Enrol first: otpctl enroll"))
     if user.state == "disabled":
-        return Refused("disabled", "The second factor is disabled. Ask your administrator.")
+        return Refused("disabled", _("The second factor is disabled. Ask your administrator."))
     return None
 
 

@@ -10,6 +10,7 @@ from otpd.factors.code import resynchronise
 from otpd.management.verb import SERVICE, Call, Context, Refused, refusal_text
 from otpd.remembered import forget_all
 from otpd.secret import Secret
+from otpd.texts import _, mark
 
 
 def exists(context: Context, call: Call) -> Refused | None:
@@ -70,7 +71,7 @@ def resync(context: Context, call: Call) -> dict[str, Any] | Refused:
     outcome = resynchronise(attempt, following, context.parts)
     audit.record("resynchronised", user=call.user, peer=call.peer, reason=outcome.reason, detail=outcome.detail)
     if not outcome.accepted:
-        text = "These are no two codes in a row of an active device. Wait for the next two."
+        text = mark("These are no two codes in a row of an active token. Wait for the next two.")
         return Refused("wrong-code", refusal_text(outcome, text))
     return {"user": call.user, "clock": outcome.info}
 
@@ -98,7 +99,7 @@ def _set_state(context: Context, call: Call, state: State) -> dict[str, Any] | R
     if token is None or user is None:
         return _unknown()
     if user.state == "disabled":
-        return Refused("disabled", "The user is disabled as a whole. See: otpctl user enable")
+        return Refused("disabled", _("The user is disabled as a whole. See: otpctl user enable"))
     refused = _change_state(context, call, token, state) if token.state != state else None
     if refused:
         return refused
@@ -111,7 +112,7 @@ def _change_state(context: Context, call: Call, token: Token, state: State) -> R
     """Change it, unless that leaves its owner without any: then the change is taken back."""
     directory = context.parts.directory
     if not directory.set_token_state(call.user, token, state, call.deadline):
-        return Refused("overtaken", "Somebody else changed this device meanwhile. Look again: otpctl token list")
+        return Refused("overtaken", _("Somebody else changed this token meanwhile. Look again: otpctl token list"))
     left = _user(context, call)
     if call.peer.is_root or state == "active" or (left and left.usable_tokens):
         return None
@@ -129,8 +130,8 @@ def _find(user: User | None, call: Call) -> Token | None:
 
 
 def _last() -> Refused:
-    return Refused("last-token", "This is your last device. Enrol another one first, or ask your administrator.")
+    return Refused("last-token", _("This is your last token. Enrol another one first, or ask your administrator."))
 
 
 def _unknown() -> Refused:
-    return Refused("no-such-token", "There is no device of that id. See: otpctl token list")
+    return Refused("no-such-token", _("There is no token of that id. See: otpctl token list"))

@@ -9,6 +9,7 @@ from otpd.directory import State
 from otpd.management import handed_out, tokens
 from otpd.management.verb import Call, Context, Refused
 from otpd.remembered import forget_all
+from otpd.texts import _
 
 _RACES: Final = 20
 MAX_LISTED: Final = 10_000
@@ -66,7 +67,7 @@ def enable(context: Context, call: Call) -> dict[str, Any] | Refused:
 
 def unlock(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Forget the wrong codes, so that the next one is looked at at once."""
-    for _ in range(_RACES):
+    for _round in range(_RACES):
         user = context.parts.directory.user(call.user, call.deadline)
         if user is None or not user.failures:
             return {"user": call.user, "failures": user.failures if user else 0}
@@ -74,7 +75,7 @@ def unlock(context: Context, call: Call) -> dict[str, Any] | Refused:
         if context.parts.directory.set_failures(call.user, user.failures, 0, now, call.deadline):
             audit.record("unlocked", user=call.user, peer=call.peer)
             return {"user": call.user, "failures": user.failures}
-    return Refused("unavailable", "Somebody goes on guessing. Disable the user, or try again.")
+    return Refused("unavailable", _("Somebody goes on guessing. Disable the user, or try again."))
 
 
 def reset(context: Context, call: Call) -> dict[str, Any] | Refused:
@@ -87,7 +88,7 @@ def reset(context: Context, call: Call) -> dict[str, Any] | Refused:
         directory.ensure_user(call.user, call.deadline)
         directory.clear_user(call.user, context.parts.clock.wall(), call.deadline)
     elif not directory.remove_user(call.user, call.deadline):
-        return Refused("nothing-there", "Nothing is known of this user.")
+        return Refused("nothing-there", _("Nothing is known of this user."))
     audit.record("reset", user=call.user, peer=call.peer)
     return {"user": call.user}
 

@@ -11,6 +11,7 @@ from otpd.identity import Accounts, Peer
 from otpd.inspection import Inspector
 from otpd.offline import OfflineView
 from otpd.policy import Policy
+from otpd.texts import _, mark
 from otpd.ticket import Tickets
 from otpd.values import ServiceName, UserName
 
@@ -18,17 +19,17 @@ SERVICE: Final = ServiceName("otpctl")
 """Under this name management appears in the audit log."""
 
 _REFUSED: Final = {
-    Reason.USED_CODE: "This code was already used. Wait for the next one.",
-    Reason.THROTTLED: "Too many wrong codes. Wait a while; otpctl status says how long.",
-    Reason.DISABLED: "Your second factor is disabled. Ask your administrator.",
-    Reason.NO_PROOF: "This is not a code.",
-    Reason.TYPO: "There is a typo in this recovery code.",
+    Reason.USED_CODE: mark("This code was already used. Wait for the next one."),
+    Reason.THROTTLED: mark("Too many wrong codes. Wait a while; otpctl status says how long."),
+    Reason.DISABLED: mark("The second factor is disabled. Ask your administrator."),
+    Reason.NO_PROOF: mark("This is not a code."),
+    Reason.TYPO: mark("There is a typo in this recovery code."),
 }
 
 
 def refusal_text(outcome: Outcome, otherwise: str) -> str:
     """What is said at the shell of a proof that was refused."""
-    return outcome.info or _REFUSED.get(outcome.reason, otherwise)
+    return outcome.info or _(_REFUSED.get(outcome.reason, otherwise))
 
 
 @dataclass(frozen=True)

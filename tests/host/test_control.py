@@ -289,7 +289,7 @@ class TestOtpctl:
         assert token.last_step
         seen = converse(["otpctl", "status"], [], user)
         assert "You have a second factor." in seen.screen
-        assert "You have 1 app password." in seen.screen
+        assert "App passwords: 1." in seen.screen
 
     def test_a_request_that_cannot_be_met_costs_no_code(self, world: World, alice: tuple[str, Token]) -> None:
         user, token = alice

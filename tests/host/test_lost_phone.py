@@ -33,7 +33,7 @@ def test_each_recovery_code_opens_once_where_a_code_does(world: World, alice: tu
         left = 9 - number
         told = [text for style, text in result.messages if style == "info"]
         assert told
-        assert f"{left or 'None'} of them" in told[0]
+        assert (f"{left} of them" if left else "None is left.") in told[0]
         assert ("Make new ones" in told[0]) == (left <= 3)
         assert world.outcome("anything", user, code) == AUTH_ERR, "a second time"
     assert 'reason="wrong or used recovery code"' in world.host.log("otpd")
@@ -186,7 +186,7 @@ def test_at_a_terminal(world: World, alice: tuple[str, Token]) -> None:
     lines = [line.strip() for line in seen.screen.splitlines() if line.startswith("  ")]
     assert len(lines) == 10
     world.secrets |= set(lines)
-    assert "10 recovery codes left" in run("otpctl", "status", "--user", user)
+    assert f"Recovery codes that {user} has left: 10" in run("otpctl", "status", "--user", user)
     done = subprocess.run(["otpctl", "recovery-codes", "--user", user], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
 

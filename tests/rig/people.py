@@ -4,7 +4,7 @@ import os
 import pickle
 import pwd
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +26,13 @@ class Seen:
     succeeded: bool
 
 
-def converse(command: Sequence[str], answers: Sequence[Answer], user: str = "root", seconds: float = _SECONDS) -> Seen:
+def converse(
+    command: Sequence[str],
+    answers: Sequence[Answer],
+    user: str = "root",
+    seconds: float = _SECONDS,
+    environment: Mapping[str, str] | None = None,
+) -> Seen:
     """Run ``command`` on a pty as ``user``, type one answer to each prompt, and see how it ends.
 
     A prompt is what ends in a colon and a space with the cursor behind it. More prompts than answers end the session.
@@ -38,7 +44,8 @@ def converse(command: Sequence[str], answers: Sequence[Answer], user: str = "roo
         encoding="utf-8",
         codec_errors="replace",
         dimensions=(60, 100),
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": _home(user)},
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": _home(user)}
+        | dict(environment or {}),
         preexec_fn=(lambda: _become(user)) if user != "root" else None,
     )
     screen, prompts, left = "", [], list(answers)
