@@ -13,14 +13,17 @@ from otpd.errors import ConfigError
 from otpd.ring_text import Change
 from otpd.seal import KeyRing
 from otpd.secret import Secret
-from otpd.texts import _
+from otpd.texts import _, mark
 
 _NEW_SUFFIX: Final = ".new"
+_NO_RING: Final = mark("{path}: there is no such file; a key ring is made with: otpctl keys init")
+_NO_FILE: Final = mark("{path}: there is no such file")
 
 
 def read_key_ring(path: Path, *, trusted: bool = False, owner: int | None = None) -> KeyRing:
     """The keys in ``path``; raises :class:`ConfigError` as :func:`read_secret` does, and for a ring with faults."""
-    return _to_ring(path, read_secret(path, trusted=trusted, owner=owner))
+    with _faults_of(path, _NO_RING):
+        return _to_ring(path, _content(path, owner, trusted=trusted))
 
 
 def read_secret(path: Path, *, trusted: bool = False, owner: int | None = None) -> Secret:
@@ -30,11 +33,8 @@ def read_secret(path: Path, *, trusted: bool = False, owner: int | None = None) 
     the user that reads, and ``owner``. ``trusted`` is a file that systemd made for this process: a credential, whose
     mode is systemd's business.
     """
-    with _faults_of(path), path.open("rb") as file:
-        if not trusted:
-            _check_access(path, file, owner)
-        content = file.read()
-    return Secret(content.removesuffix(b"\n"))
+    with _faults_of(path, _NO_FILE):
+        return _content(path, owner, trusted=trusted)
 
 
 def make_key_ring(path: Path, text: str) -> None:
@@ -52,7 +52,7 @@ def edit_key_ring(path: Path, change: Change, owner: int | None = None) -> KeyRi
     edits at once come one after the other. Raises :class:`ConfigError` as :func:`read_key_ring` does, and for a
     symbolic link, which a rename would replace by a file.
     """
-    with _faults_of(path), _folder(path) as folder:
+    with _faults_of(path, _NO_RING), _folder(path) as folder:
         fcntl.flock(folder, fcntl.LOCK_EX)
         with os.fdopen(os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), "rb") as old:
             status = _check_access(path, old, owner)
@@ -62,6 +62,13 @@ def edit_key_ring(path: Path, change: Change, owner: int | None = None) -> KeyRi
         if changed != text:
             _replace(path.name, folder, changed, status)
     return ring
+
+
+def _content(path: Path, owner: int | None, *, trusted: bool) -> Secret:
+    with path.open("rb") as file:
+        if not trusted:
+            _check_access(path, file, owner)
+        return Secret(file.read().removesuffix(b"\n"))
 
 
 def _replace(name: str, folder: int, text: str, status: os.stat_result) -> None:
@@ -103,14 +110,12 @@ def _folder(path: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
-    """Turns what the system says of ``path`` into :class:`ConfigError`."""
+def _faults_of(path: Path, absent: str) -> Iterator[None]:
+    """Turns what the system says of ``path`` into :class:`ConfigError`; ``absent`` is said where there is none."""
     try:
         yield
     except FileNotFoundError:
-        raise ConfigError(
-            [_("{path}: there is no such file; a key ring is made with: otpctl keys init", path=path)]
-        ) from None
+        raise ConfigError([_(absent, path=path)]) from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise ConfigError([_("{path}: is a symbolic link; name the file itself", path=path)]) from None
