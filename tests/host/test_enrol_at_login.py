@@ -12,6 +12,7 @@ from rig.people import Seen, converse, ssh
 from .conftest import PASSWORD, World
 from .test_control import call
 from .test_enrolment import picture, scan, shown
+from .test_faults import restarted
 
 PROVE = "Account password or enrolment ticket: "
 HANDED_ON = PASSWORD_THEN_CODE.replace("pam_otpd.so", "pam_otpd.so try_first_pass")
@@ -32,13 +33,8 @@ qr = "off"
 
 @pytest.fixture(scope="module", autouse=True)
 def enrolling(world: World) -> Iterator[None]:
-    host = world.host
-    before = host.settings
-    host.configure(before + SETTINGS)
-    host.restart_daemon()
-    yield
-    host.configure(before)
-    host.restart_daemon()
+    with restarted(world.host, world.host.settings + SETTINGS):
+        yield
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from rig.people import converse, ssh
 from .conftest import PASSWORD, World
 from .test_control import call
 from .test_enrol_at_login import HANDED_ON, Code, text_of
+from .test_faults import restarted
 
 SETTINGS = """
 [service.sshd]
@@ -21,13 +22,8 @@ GERMAN = {"LANG": "de_DE.UTF-8", "LC_ALL": "", "LANGUAGE": "de"}
 
 @pytest.fixture(scope="module", autouse=True)
 def german(world: World) -> Iterator[None]:
-    host = world.host
-    before = host.settings
-    host.configure(before + SETTINGS)
-    host.restart_daemon()
-    yield
-    host.configure(before)
-    host.restart_daemon()
+    with restarted(world.host, world.host.settings + SETTINGS):
+        yield
 
 
 @pytest.fixture
