@@ -23,7 +23,7 @@ from otpd.texts import _, mark
 
 _SECONDS: Final = 5.0
 _389_BACKENDS: Final = "cn=ldbm database,cn=plugins,cn=config"
-_SEALED_VALUES: Final = tuple(dict.fromkeys(attribute for _, attribute in SEALED.values()))
+_SEALED_VALUES: Final = tuple(dict.fromkeys(attribute for _name, attribute in SEALED.values()))
 _UNSEEN: Final = mark("they are in the server's configuration; --admin-dn says who may read that")
 _SAY_WHO: Final = mark(
     "otpctl directory check --admin-dn DN, with who may read cn=config: for OpenLDAP olcRootDN of"
@@ -77,7 +77,7 @@ class _Configuration:
 
     def children(self, base: str, which: str, *attributes: str) -> list[tuple[str, Values]]:
         """The entries below ``base`` that match; none where there is no such entry, or none that may be seen."""
-        _, result, found, _ = self._connections.call(
+        _ok, result, found, _request = self._connections.call(
             "write", "search", self._deadline, lambda link: link.search(base, which, ldap3.LEVEL, attributes=attributes)
         )
         check(result, "search", base, (RESULT_SUCCESS, RESULT_NO_SUCH_OBJECT, RESULT_INSUFFICIENT_ACCESS_RIGHTS))
@@ -125,7 +125,7 @@ def _389(configuration: _Configuration) -> Iterator[_Database]:
         indexes = configuration.children(f"cn=index,{dn}", "(objectClass=nsIndex)", "cn", "nsIndexType")
         has = {
             name.decode().lower(): frozenset(kind.decode().lower() for kind in index.get("nsIndexType", []))
-            for _, index in indexes
+            for _dn, index in indexes
             for name in index["cn"]
         }
         for suffix in entry["nsslapd-suffix"]:
@@ -137,7 +137,7 @@ def _of_lines(lines: list[bytes]) -> Indexes:
     has: dict[str, frozenset[str]] = {}
     bare: list[str] = []
     for line in lines:
-        attributes, _, kinds = line.decode().lower().partition(" ")
+        attributes, _gap, kinds = line.decode().lower().partition(" ")
         for attribute in attributes.split(","):
             if kinds.strip():
                 has[attribute] = has.get(attribute, frozenset()) | set(re.split(r"[\s,]+", kinds.strip()))

@@ -101,7 +101,7 @@ class Tryout:
 
     def _write(self, deadline: Deadline) -> Finding:
         """Add the probe; a server that takes no writes at all, as a replica, is told from one that refuses otpd."""
-        _, result, _, _ = self._links[self._provider].call(
+        _ok, result, _found, _request = self._links[self._provider].call(
             "write", "add", deadline, lambda link: link.add(self._probe_dn, attributes=from_user(self._probe))
         )
         if result["result"] == RESULT_REFERRAL:
@@ -182,7 +182,7 @@ class Tryout:
 
 def read(connections: Connections, dn: str, attributes: tuple[str, ...], deadline: Deadline) -> Any:  # noqa: ANN401
     """The attributes of one entry as ldap3 gives them, or None where there is none that otpd may read."""
-    _, result, found, _ = connections.call(
+    _ok, result, found, _request = connections.call(
         "read",
         "search",
         deadline,
@@ -195,7 +195,7 @@ def read(connections: Connections, dn: str, attributes: tuple[str, ...], deadlin
 
 def _sees(connections: Connections, dn: str, deadline: Deadline) -> bool:
     """Whether a search from ``dn`` down shows any entry, however the server ends it."""
-    _, _, found, _ = connections.call(
+    _ok, _result, found, _request = connections.call(
         "read",
         "search",
         deadline,

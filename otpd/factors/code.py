@@ -155,7 +155,7 @@ def _with_clock(user: User, code: str, attempt: Attempt, parts: Parts) -> Outcom
             told = attempt.at_shell and parts.directory.spend_step(user.name, token, step, attempt.deadline)
             return Outcome(
                 Reason.WRONG_CODE,
-                detail=f"a code of token {token.id}, whose clock is off by {drift} steps",
+                detail=f"a code of token {token.id}, whose clock is off by {drift * (token.parameters.period_seconds or 0):+} s",
                 info=f"{off_by} {fast if drift > 0 else slow}" if told else "",
             )
     return Outcome(Reason.WRONG_CODE)

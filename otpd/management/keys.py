@@ -89,7 +89,7 @@ def reseal(context: Context, call: Call) -> dict[str, Any]:
         "overtaken": looked_at - resealed - len(faults),
         "failed": len(faults),
         "more": found.more or looked_at < len(found.values),
-        "faults": _shown(value for value, _ in faults),
+        "faults": _shown(value for value, _why in faults),
     }
 
 

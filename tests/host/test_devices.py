@@ -221,7 +221,7 @@ def test_the_owner_is_told_at_the_shell_and_nobody_at_a_login(world: World, alic
     for code in (token.at(now + 6), "nonsense", "nonsense"):
         login.type(f"text {code}")
     assert not [text for _, text in login.finish().messages if "clock" in text]
-    assert f"{first_token_id(user)}, whose clock is 3 minutes fast" in world.host.log("otpd")  # type: ignore[arg-type]
+    assert f"{first_token_id(user)}, whose clock is off by +180 s" in world.host.log("otpd")  # type: ignore[arg-type]
     reply = call(user, "recovery-codes", proof=token.at(now + 6))[1]
     assert (reply["reason"], reply["message"]) == (
         "proof-refused", "The clock of your device is 3 minutes fast. Run: otpctl resync. Or set it, and wait as long.",

@@ -128,3 +128,16 @@ def test_no_word_stands_twice_in_a_row() -> None:
 def test_there_is_a_catalogue() -> None:
     assert Path(PACKAGE / "locale/de.po").exists()
     assert "de" in CATALOGUES
+
+
+def test_nothing_else_is_called_as_the_function_is() -> None:
+    """``_, found = ...`` in a module that has the function hides it in its whole function."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if re.search(r"^from otpd.texts import .*\b_\b", path.read_text(), re.MULTILINE):
+            found += [
+                f"{path.name}:{node.lineno}"
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Name) and node.id == "_" and isinstance(node.ctx, ast.Store)
+            ]
+    assert found == []
