@@ -149,13 +149,14 @@ def _with_clock(user: User, code: str, attempt: Attempt, parts: Parts) -> Outcom
         steps = moving_factor.nearby(token.parameters, now)
         for step in otp.matching_steps(open_seed(user.name, token, parts), token.parameters, code, steps):
             drift = moving_factor.observed_drift(token.parameters, step, now)
+            seconds = drift * (token.parameters.period_seconds or 0)
             # Its step is spent, and those before it: a device that is set back must wait until they have passed.
             off_by = _("The clock of your device is {off}.", off=moving_factor.clock(token.parameters, drift))
             fast, slow = _("Run: otpctl resync. Or set it, and wait as long."), _("Set it, or run: otpctl resync")
             told = attempt.at_shell and parts.directory.spend_step(user.name, token, step, attempt.deadline)
             return Outcome(
                 Reason.WRONG_CODE,
-                detail=f"a code of token {token.id}, whose clock is off by {drift * (token.parameters.period_seconds or 0):+} s",
+                detail=f"a code of token {token.id}, whose clock is off by {seconds:+} s",
                 info=f"{off_by} {fast if drift > 0 else slow}" if told else "",
             )
     return Outcome(Reason.WRONG_CODE)
