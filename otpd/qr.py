@@ -25,7 +25,12 @@ def to_text(content: str, *, colours: bool = False) -> str:
         "".join(_GLYPHS[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)
     ]
-    return "\n".join(_BLACK_ON_WHITE + line + _RESET if colours else line for line in lines)
+    return "\n".join(painted(line) if colours else line for line in lines)
+
+
+def painted(line: str) -> str:
+    """A line of :func:`to_text` in colours."""
+    return _BLACK_ON_WHITE + line + _RESET
 
 
 def to_ascii(content: str) -> str:

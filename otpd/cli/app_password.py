@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from otpd.cli import completion
+from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
+from otpd.cli.table import show_table
 from otpd.cli.users import date
 from otpd.texts import _, mark
 
@@ -61,15 +61,12 @@ def create(  # noqa: PLR0913, PLR0917 - click's call
         days=str(days) if days else None,
         networks=" ".join(networks) or None,
     )
-    session.show(
-        reply,
-        f"{reply['password']}\n\n"
-        + _(
-            "Type it where the program asks for your password; case, spaces and hyphens do not\n"
-            "matter. It is shown this once. Revoke it with: otpctl app-password revoke {id}",
-            id=reply["id"],
-        ),
+    said = _(
+        "Type it where the program asks for your password; case, spaces and hyphens do not matter. "
+        "It is shown this once."
     )
+    made = _("Made an app password. Revoke it with: otpctl app-password revoke {id}", id=reply["id"])
+    session.show_secret(reply, Page((reply["password"],), after=(said,)), made)
 
 
 @app_password.command("list")
@@ -77,15 +74,17 @@ def create(  # noqa: PLR0913, PLR0917 - click's call
 @json_option
 @pass_session
 def listing(session: Session, user: str | None) -> None:
-    """List them, without the passwords themselves."""
+    """List them, without the passwords themselves.
+
+    \b
+    Example:
+      otpctl app-password list
+    """
     reply = session.call("app-password-list", user=user)
     if session.as_json or not reply["app_passwords"]:
         session.show(reply, _("No app passwords. Make one: otpctl app-password create --service NAME"))
         return
-    table = Table("ID", *map(_, _HEADINGS), box=None, pad_edge=False)
-    for one in reply["app_passwords"]:
-        table.add_row(*map(Text, _cells(one)))  # Text, since a label may look like rich's markup
-    session.console.print(table)
+    show_table(("ID", *map(_, _HEADINGS)), [_cells(one) for one in reply["app_passwords"]])
 
 
 _HEADINGS: Final = (

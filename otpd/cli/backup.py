@@ -98,7 +98,8 @@ def import_(
     host = HostDirectory.of(session, session.config_path, key_ring)
     with _readable(session, file) as stream, _backup_errors(session, file):
         run = Import(Reader(stream, host.keys), host.bulk(), host.keys, overwrite=overwrite, dry_run=dry_run)
-        found = run.look()
+        with progress(_("reading"), quiet=session.as_json) as advance:
+            found = run.look(advance)
         if found.not_opening and not keep_damaged:
             _tell_faults(found)
             session.fail(

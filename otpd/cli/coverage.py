@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from otpd.cli.progress import progress
 from otpd.cli.session import Exit, Session
 from otpd.texts import _, mark
 
@@ -55,11 +56,13 @@ def people(session: Session, groups: Iterable[str] = ()) -> list[Person]:
     known: dict[str, dict[str, Any]] = {}
     after: str | None = None
     more = True
-    while more:
-        reply = session.call("user-list", after=after)
-        known |= {one["name"]: one for one in reply["users"]}
-        more = reply["more"]
-        after = reply["users"][-1]["name"] if more else None
+    with progress(_("reading users"), quiet=session.as_json) as advance:
+        while more:
+            reply = session.call("user-list", after=after)
+            known |= {one["name"]: one for one in reply["users"]}
+            more = reply["more"]
+            after = reply["users"][-1]["name"] if more else None
+            advance(len(reply["users"]))
     groups = tuple(groups)
     names = {name for group in groups for name in members(session, group)} if groups else accounts() | set(known)
     return [

@@ -1,9 +1,9 @@
 """``otpctl device``."""
 
 import click
-from rich.table import Table
 
 from otpd.cli.session import Session, json_option, pass_session, user_option
+from otpd.cli.table import show_table
 from otpd.cli.users import date
 from otpd.texts import _
 
@@ -18,15 +18,21 @@ def device() -> None:
 @json_option
 @pass_session
 def listing(session: Session, user: str | None) -> None:
-    """List them."""
+    """List them.
+
+    \b
+    Example:
+      otpctl device list
+    """
     reply = session.call("device-list", user=user)
     if session.as_json or not reply["devices"]:
         session.show(reply, _("No remembered devices."))
         return
-    table = Table("ID", _("ADDRESS"), _("SERVICES"), _("SINCE"), _("UNTIL"), box=None, pad_edge=False)
-    for one in reply["devices"]:
-        table.add_row(one["id"], one["address"], one["group"], date(one["created"]), date(one["expires"]))
-    session.console.print(table)
+    rows = [
+        (one["id"], one["address"], one["group"], date(one["created"]), date(one["expires"]))
+        for one in reply["devices"]
+    ]
+    show_table(("ID", _("ADDRESS"), _("SERVICES"), _("SINCE"), _("UNTIL")), rows)
 
 
 @device.command()

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
 
 from otpd import otp, qr, symbols
+from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 from otpd.enrolment import how_to_keep_them, what_recovery_codes_are
 from otpd.texts import _, mark
@@ -65,33 +67,46 @@ def enroll(
     if session.as_json:
         shown = {name: begun[name] for name in ("user", "kind", "secret", "uri") if name in begun}
         click.echo(json.dumps(shown, ensure_ascii=False))
-    elif not imported:
-        secret = symbols.in_groups(begun["secret"], 4, " ")
-        click.echo(qr.to_text(begun["uri"], colours=sys.stdout.isatty()))
-        click.echo(
-            "\n" + _("Scan this with your authenticator app, or type the secret: {secret}", secret=secret) + "\n"
-        )
-    sys.stdout.flush()
-    reply = _confirm(session, user, begun["ticket"])
-    session.show(reply, "\n".join(_told(reply["recovery_codes"])))
+        sys.stdout.flush()
+    with session.asking_below(None if imported else _page(begun)) as ask:
+        done, reply = _confirm(session, ask, user, begun["ticket"])
+    if not done:
+        session.refuse(reply)
+    codes = tuple(reply["recovery_codes"])
+    if codes:
+        page = Page(codes, before=what_recovery_codes_are(), after=tuple(how_to_keep_them()))
+        session.show_secret(reply, page, _(_ACTIVATED))
+    else:
+        session.show(reply, _(_ACTIVATED))
 
 
-def _confirm(session: Session, user: str | None, ticket: str) -> dict[str, Any]:
-    """Ask until a code is right; two in a row are right for a key that was used a lot before."""
+def _page(begun: dict[str, Any]) -> Page:
+    return Page(
+        (symbols.in_groups(begun["secret"], 4, " "),),
+        before=_("Scan this with your authenticator app, or type the secret:"),
+        picture=_picture(begun["uri"]),
+    )
+
+
+def _picture(uri: str) -> str:
+    """The QR code as this terminal, or the file, can have it."""
+    picture = qr.to_text(uri)
+    try:
+        picture.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return qr.to_ascii(uri)
+    return picture
+
+
+def _confirm(
+    session: Session, ask: Callable[[str, str], str], user: str | None, ticket: str
+) -> tuple[bool, dict[str, Any]]:
+    """Ask until a code is right; two in a row are right for a key that was used a lot before. Done or not, and why."""
     before: str | None = None
+    notice = ""
     while True:
-        code = session.ask(_("Code that the app shows now: "))
+        code = ask(_("Code that the app shows now: "), notice)
         done, reply = session.try_call("enrol-confirm", user=user, ticket=ticket, code=code, before=before)
-        if done:
-            return reply
-        if reply.get("reason") != "wrong-code" or not session.interactive:
-            session.refuse(reply)
-        click.echo(reply["message"], err=True)
-        before = code
-
-
-def _told(codes: list[str]) -> list[str]:
-    if not codes:
-        return [_(_ACTIVATED)]
-    listed = (f"  {code}" for code in codes)
-    return [_(_ACTIVATED), "", what_recovery_codes_are(), *listed, *how_to_keep_them()]
+        if done or reply.get("reason") != "wrong-code" or not session.interactive:
+            return done, reply
+        before, notice = code, reply["message"]

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from rich.table import Table
 
 from otpd import ring_text
 from otpd.adapters.key_file import edit_key_ring, make_key_ring, read_key_ring
 from otpd.cli.rings import Rings
 from otpd.cli.rotation import Rotation
 from otpd.cli.session import PATH, Exit, Session, daemon_uid, json_option, pass_session
+from otpd.cli.table import show_table
 from otpd.errors import ConfigError
 from otpd.ring_text import Change
 from otpd.seal import KeyRing
@@ -108,11 +108,11 @@ def listing(session: Session, path: Path) -> None:
     if session.as_json:
         session.show({"file": str(path), "keys": described, "strays": strays["values"]}, "")
         return
-    table = Table(_("KEY"), _("FINGERPRINT"), _("IN THE FILE"), _("IN OTPD"), _("SEALS"), box=None, pad_edge=False)
-    for one in described:
-        seals = f"{one['values']}{'+' if one['more'] else ''}"
-        table.add_row(one["id"], one["fingerprint"], _(one["file"]), _(one["otpd"]), seals)
-    session.console.print(table)
+    rows = [
+        (one["id"], one["fingerprint"], _(one["file"]), _(one["otpd"]), f"{one['values']}{'+' if one['more'] else ''}")
+        for one in described
+    ]
+    show_table((_("KEY"), _("FINGERPRINT"), _("IN THE FILE"), _("IN OTPD"), _("SEALS")), rows)
     if strays["values"]:
         click.echo(
             _("{values} secrets are sealed with no key that otpd has. Its log names them.", values=strays["values"])

@@ -3,11 +3,10 @@
 from typing import Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from otpd.cli.coverage import Person, members, people
 from otpd.cli.session import Session, json_option, pass_session
+from otpd.cli.table import show_table
 from otpd.texts import _
 
 
@@ -28,17 +27,18 @@ def report(session: Session, groups: tuple[str, ...]) -> None:
     if session.as_json:
         session.show({"groups": rows, "total": total}, "")
         return
-    table = Table(_("GROUP"), _("ACCOUNTS"), _("ENROLLED"), "", _("NO RECOVERY CODES"), box=None, pad_edge=False)
-    for row in [*rows, total]:
-        share = f"{100 * row['enrolled'] // row['accounts']} %" if row["accounts"] else "-"
-        cells = (row["group"], row["accounts"], row["enrolled"], share, len(row["no_recovery_codes"]))
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    session.console.print(table)
+    titles = (_("GROUP"), _("ACCOUNTS"), _("ENROLLED"), _("SHARE"), _("NO RECOVERY CODES"))
+    show_table(titles, [_cells(row) for row in [*rows, total]])
     for title, names in (
         (_("Not enrolled"), total["not_enrolled"]),
         (_("No recovery codes"), total["no_recovery_codes"]),
     ):
         click.echo(f"\n{title}: {' '.join(names) or _('nobody')}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    share = f"{100 * row['enrolled'] // row['accounts']} %" if row["accounts"] else "-"
+    return (row["group"], row["accounts"], row["enrolled"], share, len(row["no_recovery_codes"]))
 
 
 def _row(group: str, found: list[Person]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
 """Sealing anew what other keys sealed, batch by batch, until none is left."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from otpd.cli.progress import progress
 from otpd.cli.session import Exit, Session
 from otpd.texts import _
 
@@ -44,7 +41,8 @@ class Rotation:
     def _all_of(self, key_id: str) -> None:
         usage = self.session.call("key-usage", key=key_id)
         failed = fruitless = 0
-        with self._progress(key_id, None if usage["more"] else usage["values"]) as advance:
+        total = None if usage["more"] else usage["values"]
+        with progress(_("sealed with {key}", key=key_id), total, quiet=self.session.as_json) as advance:
             while fruitless < _FRUITLESS_PASSES:
                 # Those that do not open may come first in every answer, so as many more are asked for.
                 reply = self.session.call("key-reseal", key=key_id, skip=str(failed))
@@ -91,30 +89,6 @@ class Rotation:
             raise SystemExit(Exit.DOES_NOT_OPEN)
         self.session.warn(_("{left} are left, since others write at the same time; run this again", left=self.left))
         raise SystemExit(Exit.RESTART)
-
-    @contextmanager
-    def _progress(self, key_id: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """How to tell of values that were done: a bar for people, lines for a pipe, nothing for programs."""
-        console = self.session.console
-        if self.session.as_json or not console.is_terminal:
-            yield self._lines(key_id)
-            return
-        columns = (
-            TextColumn(_("sealed with {key}", key=key_id)),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task("", total=total)
-            yield lambda count: progress.advance(task, count)
-
-    def _lines(self, key_id: str) -> Callable[[int], None]:
-        def tell(count: int) -> None:
-            if count and not self.session.as_json:
-                click.echo(_("{count} that {key} sealed; {all} in all", count=count, key=key_id, all=self.resealed))
-
-        return tell
 
 
 def _goes_on(reply: dict[str, Any], failed: int) -> bool:

@@ -5,22 +5,24 @@ import json
 import os
 import pwd
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import IO, Any, Final, Literal, NoReturn
 
 import click
-from rich.console import Console
 
 from otpd.adapters import config
 from otpd.adapters.zmq_client import ControlClient, Unreachable
+from otpd.cli import secret_screen
+from otpd.cli.secret_page import Page
 from otpd.errors import ConfigError
+from otpd.printable import printable
 from otpd.texts import _, mark, preferred
 
 _TRIES: Final = 3
-_PIPE_WIDTH: Final = 240
 DAEMON_USER: Final = "otpd"
 SocketName = Literal["auth", "control"]
 
@@ -52,11 +54,6 @@ class Session:
 
     config_path: Path = config.DEFAULT_PATH
     as_json: bool = False
-
-    @property
-    def console(self) -> Console:
-        """Where people read."""
-        return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
     @property
     def interactive(self) -> bool:
@@ -101,7 +98,36 @@ class Session:
 
     def show(self, reply: dict[str, Any], text: str) -> None:
         """A result: the object for programs, ``text`` for people."""
-        click.echo(json.dumps(reply, ensure_ascii=False) if self.as_json else text)
+        lines = map(printable, text.split("\n"))  # a label may come from anybody who writes to the directory
+        click.echo(json.dumps(reply, ensure_ascii=False) if self.as_json else "\n".join(lines))
+
+    def show_secret(self, reply: dict[str, Any], page: Page, text: str) -> None:
+        """A result with secrets: people see them on ``page``, and keep ``text``, which has none."""
+        if self.as_json:
+            self.show(reply, "")
+        elif secret_screen.fault():
+            click.echo(page.text())
+            self.show(reply, text)
+        else:
+            self.show(reply, text)  # first, so that whoever ends it by Ctrl-C knows what was done
+            with secret_screen.secret_screen(page, _enter) as screen:
+                screen.ask(_("Press Enter to go on: "))
+
+    @contextmanager
+    def asking_below(self, page: Page | None) -> Iterator[Callable[[str, str], str]]:
+        """How to ask, a prompt and what is said before it, while people see ``page``."""
+        if page and not self.as_json and not secret_screen.fault():
+            with secret_screen.secret_screen(page, lambda: self.ask("")) as screen:
+                yield screen.ask
+            return
+        if page and not self.as_json:
+            click.echo(page.text())
+        yield self._told_and_asked
+
+    def _told_and_asked(self, prompt: str, notice: str = "") -> str:
+        if notice:
+            click.echo(notice, err=True)
+        return self.ask(prompt)
 
     def refuse(self, reply: dict[str, Any]) -> NoReturn:
         """Say why not, and end with the exit code that belongs to it."""
@@ -111,10 +137,7 @@ class Session:
 
     def fail(self, reason: str, message: str, code: Exit) -> NoReturn:
         """End with ``message``."""
-        if self.as_json:
-            click.echo(json.dumps({"error": reason, "message": message}, ensure_ascii=False))
-        self.warn(message)
-        sys.exit(code)
+        raise _Failed(reason, message, code, as_json=self.as_json)
 
     @staticmethod
     def warn(message: str) -> None:
@@ -131,6 +154,28 @@ class Session:
             return ControlClient(Path(path), daemon_uid()).call(verb, {**body, "language": preferred()})
         except Unreachable as error:
             self.fail("unavailable", str(error), Exit.UNAVAILABLE)
+
+
+class _Failed(click.ClickException):
+    """Ends the program. It is told when whatever was begun is undone, so it is not lost with a screen that goes."""
+
+    def __init__(self, reason: str, message: str, code: Exit, *, as_json: bool) -> None:
+        super().__init__(message)
+        self.exit_code = code  # type: ignore[misc]  # click asks the instance
+        self._object = {"error": reason, "message": message} if as_json else None
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """For programs and for people."""
+        if self._object:
+            click.echo(json.dumps(self._object, ensure_ascii=False), file)
+        click.echo(f"otpctl: {self.message}", file, err=True)
+
+
+def _enter() -> str:
+    """Wait for Enter at the terminal, whatever standard input is."""
+    with suppress(EOFError):
+        getpass.getpass("")
+    return ""
 
 
 _PROMPTS: Final = {
@@ -168,10 +213,19 @@ show_secret_option: Final = click.option(
 
 
 def may_show_secret(session: Session, told: bool) -> None:  # noqa: FBT001 - an option's value
-    """Refuse to write a secret into a file or pipe, unless told to."""
-    if not (session.as_json or told or sys.stdout.isatty()):
+    """Refuse to show a secret where it stays, in a file, a pipe or on a terminal, unless told to."""
+    if told:
+        return
+    at_terminal = sys.stdout.isatty()
+    if at_terminal and session.as_json:
+        raise click.UsageError(_("--json would leave a secret on the terminal; leave it out, or add --show-secret."))
+    if not at_terminal and not session.as_json:
         raise click.UsageError(
             _("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
+        )
+    if at_terminal and (fault := secret_screen.fault()):
+        raise click.UsageError(
+            _("this terminal would keep the secret ({why}); add --show-secret to show it there.", why=fault)
         )
 
 

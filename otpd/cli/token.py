@@ -1,15 +1,12 @@
 """``otpctl token``."""
 
 import click
-from rich.table import Column, Table
-from rich.text import Text
 
 from otpd.cli import completion
 from otpd.cli.session import Session, json_option, pass_session, user_option
+from otpd.cli.table import show_table
 from otpd.cli.users import date, last_used, state_of
 from otpd.texts import _
-
-_ID_WIDTH = 36  # a UUID, to be copied as a whole
 
 
 @click.group()
@@ -22,25 +19,19 @@ def token() -> None:
 @json_option
 @pass_session
 def listing(session: Session, user: str | None) -> None:
-    """List them."""
+    """List them.
+
+    \b
+    Example:
+      otpctl token list
+    """
     reply = session.call("status", user=user)
     shown = {"user": reply["user"], "tokens": reply["tokens"]}
     if session.as_json or not reply["tokens"]:
         session.show(shown, _("No tokens. Set one up: otpctl enroll"))
         return
-    table = Table(
-        Column("ID", no_wrap=True, min_width=_ID_WIDTH),
-        _("LABEL"),
-        _("STATE"),
-        _("SINCE"),
-        _("LAST USED"),
-        box=None,
-        pad_edge=False,
-    )
-    for one in reply["tokens"]:
-        cells = (one["id"], one["label"], state_of(one), date(one["created"]), last_used(one))
-        table.add_row(*map(Text, cells))  # Text, since a label may look like rich's markup
-    session.console.print(table)
+    rows = [(one["id"], one["label"], state_of(one), date(one["created"]), last_used(one)) for one in reply["tokens"]]
+    show_table(("ID", _("LABEL"), _("STATE"), _("SINCE"), _("LAST USED")), rows)
 
 
 @token.command()
@@ -82,7 +73,12 @@ def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
 @json_option
 @pass_session
 def enable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
-    """Accept its codes again."""
+    """Accept its codes again.
+
+    \b
+    Example:
+      otpctl token enable 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
+    """
     reply = session.call("token-enable", user=user, id=id)
     session.show(reply, _("Enabled: its codes are accepted again."))
 

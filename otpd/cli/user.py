@@ -3,11 +3,11 @@
 from typing import Any, Final
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from otpd.cli.coverage import Person, chosen, people
+from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option
+from otpd.cli.table import show_table
 from otpd.cli.users import moment, sentences
 from otpd.texts import _, mark, plural
 
@@ -39,10 +39,7 @@ def listing(session: Session, groups: tuple[str, ...], enrolled: bool | None, no
     if session.as_json:
         session.show({"users": [one.as_json() for one in shown]}, "")
         return
-    table = Table(*map(_, _HEADINGS), box=None, pad_edge=False)
-    for one in shown:
-        table.add_row(*map(Text, _cells(one)))
-    session.console.print(table)
+    show_table([*map(_, _HEADINGS)], [_cells(one) for one in shown])
     click.echo(plural("{count} user", "{count} users", len(shown)), err=True)
 
 
@@ -150,10 +147,11 @@ def reset(session: Session, name: str, with_ticket: bool, show_secret: bool) -> 
         may_show_secret(session, show_secret)
     reply = session.call("reset", user=name)
     text = _("Reset: {name} has no second factor and no app passwords any more.", name=name)
-    if with_ticket:
-        made = session.call("ticket", user=name, hours="24")
-        reply, text = {**reply, "ticket": made}, f"{text}\n\n{_ticket_text(made)}"
-    session.show(reply, text)
+    if not with_ticket:
+        session.show(reply, text)
+        return
+    made = session.call("ticket", user=name, hours="24")
+    session.show_secret({**reply, "ticket": made}, _ticket_page(made), text)
 
 
 @user.command()
@@ -173,17 +171,19 @@ def ticket(session: Session, name: str, hours: int, show_secret: bool) -> None: 
     """
     may_show_secret(session, show_secret)
     made = session.call("ticket", user=name, hours=str(hours))
-    session.show(made, _ticket_text(made))
+    until = moment(made["expires"])
+    text = _("Made an enrolment ticket for {name}, good until {until}.", name=name, until=until)
+    session.show_secret(made, _ticket_page(made), text)
 
 
-def _ticket_text(made: dict[str, Any]) -> str:
+def _ticket_page(made: dict[str, Any]) -> Page:
     told = _(
-        "With this ticket {name} enrols once, until {until}:\n"
+        "With this ticket {name} enrols once, until {until}: "
         "otpctl enroll --ticket, or at a login that offers to enrol. It is shown this once.",
         name=made["user"],
         until=moment(made["expires"]),
     )
-    return f"  {made['secret']}\n\n{told}"
+    return Page((made["secret"],), after=(told,))
 
 
 @user.command()
@@ -204,12 +204,13 @@ def bypass(session: Session, name: str, hosts: tuple[str, ...], minutes: int, sh
     """
     may_show_secret(session, show_secret)
     made = session.call("bypass", user=name, hosts=" ".join(hosts), minutes=str(minutes))
-    where = ", ".join(made["hosts"])
+    where, until = ", ".join(made["hosts"]), moment(made["expires"])
     told = _(
-        "This code lets {name} in once on {hosts}, until {until}.\n"
+        "This code lets {name} in once on {hosts}, until {until}. "
         "It is typed where a code is asked for. It is shown this once.",
         name=name,
         hosts=where,
-        until=moment(made["expires"]),
+        until=until,
     )
-    session.show(made, f"  {made['secret']}\n\n{told}")
+    text = _("Made a bypass code for {name}, good once on {hosts} until {until}.", name=name, hosts=where, until=until)
+    session.show_secret(made, Page((made["secret"],), after=(told,)), text)

@@ -49,11 +49,12 @@ class Import:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     _others: set[str] = field(default_factory=set)
 
-    def look(self) -> Exported:
+    def look(self, advance: Callable[[int], None]) -> Exported:
         """Read the whole file: what is in it, and whose secrets do not open; raises :class:`BackupError`."""
         found = Exported()
         for entry in self._entries():
             found.note(entry, self.keys)
+            advance(1)
         return found
 
     def run(self, tell: Tell) -> None:

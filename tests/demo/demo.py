@@ -40,14 +40,14 @@ def attempt(what: str, promise: str, kept: bool, seen: Seen | None = None) -> No
 
 def token_of(screen: str) -> Token:
     """The token that otpctl shows."""
-    shown = re.search(r"type the secret: ([A-Z2-7 ]+)", screen)
+    shown = re.search(r"type the secret:\s+([A-Z2-7 ]+)", screen)
     return Token(shown[1].replace(" ", "").strip()) if shown else Token("")
 
 
 def enroll() -> Token:
     """Alice enrols at her shell: her account password, then the code that her app shows."""
     print("\nalice$ otpctl enroll --label phone")
-    answers = [PASSWORD, lambda screen: token_of(screen).code()]
+    answers = [PASSWORD, lambda screen: token_of(screen).code(), ""]
     seen = converse(["otpctl", "enroll", "--label", "phone"], answers, "alice")
     print(seen.screen, end="\n\n")
     shown = "\u2580" in seen.screen
@@ -83,7 +83,7 @@ def by_ssh(host: Host, token: Token) -> None:
 def by_app_password() -> None:
     """An app password opens the service it was made for, and nothing else, until it is revoked."""
     pam_service("imap", CODE_ONLY)
-    made = converse(["otpctl", "app-password", "create", "--user", "alice", "--service", "imap"], [])
+    made = converse(["otpctl", "app-password", "create", "--user", "alice", "--service", "imap"], [""])
     found = re.search(r"otpd-[0-9a-z-]+", made.screen)
     password = found[0] if found else ""
     seen = pamtester("imap", "alice", [password])

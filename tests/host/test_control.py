@@ -272,18 +272,11 @@ class TestOtpctl:
             assert (done.returncode, done.stdout) == (2, "")
             assert "--show-secret" in done.stderr
 
-    def test_every_help_has_an_example(self) -> None:
-        for command in ("", "enroll", "status", "user list", "user show", "user disable", "user enable",
-                        "user unlock", "user reset", "user ticket", "user bypass", "report", "app-password create",
-                        "app-password revoke", "directory init", "keys init", "keys add", "keys list", "keys rotate",
-                        "keys retire"):  # fmt: skip
-            text = run("otpctl", *command.split(), "--help")
-            assert "Example:" in text, command
-            assert len(max(text.splitlines(), key=len)) <= 100
-
     def test_at_a_terminal(self, world: World, alice: tuple[str, Token]) -> None:
         user, token = alice
-        seen = converse(["otpctl", "app-password", "create", "--service", "imap"], [token.wrong(), token.code()], user)
+        seen = converse(
+            ["otpctl", "app-password", "create", "--service", "imap"], [token.wrong(), token.code(), ""], user
+        )
         assert seen.succeeded, seen.screen
         assert "Wrong code." in seen.screen
         assert token.last_step

@@ -158,7 +158,7 @@ def test_a_key_that_is_far_ahead_is_resynchronised(world: World, key: tuple[str,
 def test_a_key_that_was_used_elsewhere_is_enrolled_by_two_codes(world: World) -> None:
     user, _ = world.person()
     made = Key(counter=500)
-    answers = ["hex:" + made.seed.hex(), PASSWORD, lambda _: made.press(), lambda _: made.press()]
+    answers = ["hex:" + made.seed.hex(), PASSWORD, lambda _: made.press(), lambda _: made.press(), ""]
     seen = converse(["otpctl", "enroll", "--hotp", "--import", "--label", "key"], answers, user)
     assert seen.succeeded, seen.screen
     assert made.seed.hex() not in seen.screen

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import LDAPI, Token, run
-from rig.people import _become, converse
+from rig.people import _become, codes_on, converse
 
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers
@@ -68,11 +68,11 @@ class TestTicket:
             world.secrets.add(token.secret)
             return token.code()
 
-        seen = converse(["otpctl", "enroll", "--ticket"], [text.upper(), code], user)
+        seen = converse(["otpctl", "enroll", "--ticket"], [text.upper(), code, ""], user)
         assert seen.succeeded, seen.screen
         assert seen.prompts[0] == "Enrolment ticket: "
         assert text not in seen.screen.lower()
-        codes = [line.strip() for line in seen.screen.splitlines() if line.startswith("  ")]
+        codes = codes_on(seen.screen)
         world.secrets |= set(codes)
         assert len(codes) == 10
         assert "works once instead of a code" in seen.screen

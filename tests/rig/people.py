@@ -3,6 +3,7 @@
 import os
 import pickle
 import pwd
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,15 +52,25 @@ def converse(
     screen, prompts, left = "", [], list(answers)
     while child.expect([r"([^\r\n]*: )$", pexpect.EOF, pexpect.TIMEOUT]) == 0:
         screen += child.before + child.after
-        prompts.append(child.match[1])
+        prompts.append(_lines(child.match[1]).split("\n")[-1])
         if not left:
             break
         answer = left.pop(0)
-        child.sendline(answer if isinstance(answer, str) else answer(screen))
+        child.sendline(answer if isinstance(answer, str) else answer(_lines(screen)))
     else:
         screen += child.before if isinstance(child.before, str) else ""
     child.close(force=True)
-    return Seen(screen, tuple(prompts), child.exitstatus == 0)
+    return Seen(_lines(screen), tuple(prompts), child.exitstatus == 0)
+
+
+def _lines(screen: str) -> str:
+    """What was written to a terminal, in lines: a place that the cursor goes to begins one. Colours stay."""
+    return re.sub(r"\x1b\[[?0-9;]*[A-Zhl]", "", re.sub(r"\x1b\[\d+;\d+H", "\n", screen))
+
+
+def codes_on(screen: str) -> list[str]:
+    """The recovery codes that it shows, a line each."""
+    return re.findall(r"^([0-9a-z]{4}(?:-[0-9a-z]{4}){2})\r*$", screen, re.MULTILINE)
 
 
 def ssh(port: int, user: str, answers: Sequence[Answer], *options: str, command: str = "echo let in") -> Seen:
