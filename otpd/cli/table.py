@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from otpd.printable import printable
 
-_ENDLESS: Final = 10_000
+_GAP: Final = "  "
 
 
 def show_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -20,12 +19,20 @@ def show_table(titles: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     if not sys.stdout.isatty():
         click.echo("\n".join("\t".join(row) for row in [titles, *cells]))
         return
-    console = Console(highlight=False)
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in cells:
-        table.add_row(*map(Text, row))  # Text, since a label may look like rich's markup
-    if console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum <= console.width:
-        console.print(table)
-        return
-    width = max(map(len, titles))
-    click.echo("\n\n".join("\n".join(map(f"{{:{width}}}  {{}}".format, titles, row)) for row in cells))
+    console = Console(highlight=False, markup=False)
+    widths = [max(map(cell_len, column)) for column in zip(titles, *cells, strict=True)]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= console.width:
+        console.print(_line(titles, widths), style="bold")
+        _echo("\n", [_line(row, widths) for row in cells])
+    else:
+        left = max(map(cell_len, titles))
+        _echo("\n\n", ["\n".join(_line(pair, [left, 0]) for pair in zip(titles, row, strict=True)) for row in cells])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _echo(separator: str, texts: list[str]) -> None:
+    if texts:
+        click.echo(separator.join(texts))
