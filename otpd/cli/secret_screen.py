@@ -87,7 +87,9 @@ class SecretScreen:
         self._write(begin + _wiped(lines) + self._drawing(columns, lines))
 
     def _size(self) -> tuple[int, int]:
-        columns, lines = os.get_terminal_size(self._file)
+        columns = lines = 0
+        with suppress(OSError):  # it has hung up
+            columns, lines = os.get_terminal_size(self._file)
         return columns or 80, lines or 24  # a serial line does not know
 
     def _write(self, text: str, seconds: float | None = None) -> None:
