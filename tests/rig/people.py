@@ -65,7 +65,8 @@ def converse(
 
 def _lines(screen: str) -> str:
     """What was written to a terminal, in lines: a place that the cursor goes to begins one. Colours stay."""
-    return re.sub(r"\x1b\[[?0-9;]*[A-Zhl]", "", re.sub(r"\x1b\[\d+;\d+H", "\n", screen))
+    written = re.sub(r"\x1b\[\?1049h[\r\n]*|\x1b\[2K[\r\n]*", "", screen)  # another screen, and what wipes it
+    return re.sub(r"\x1b\[[?0-9;]*[A-Zhl]", "", re.sub(r"\x1b\[\d+;\d+H", "\n", written))
 
 
 def codes_on(screen: str) -> list[str]:
