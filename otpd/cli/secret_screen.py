@@ -64,7 +64,7 @@ class SecretScreen:
     def wipe(self) -> None:
         """Take it all away again. A terminal that hangs is given up after a second."""
         if self._shown:
-            _, lines = self._size()
+            lines = self._size()[1]
             with suppress(termios.error):  # Ctrl-S may have stopped it; what tcflow starts is what it stopped itself
                 termios.tcflow(self._file, termios.TCOOFF)
                 termios.tcflow(self._file, termios.TCOON)
