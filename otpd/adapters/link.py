@@ -1,7 +1,7 @@
-"""The stream to a server: opened, secured and read under one deadline, which ldap3's own sockets know nothing of.
+"""The stream to a server: opened, secured and read under one deadline, which the sockets of libraries know nothing of.
 
-ldap3 gives every address of a host and every ``recv`` its timeout anew, so a host with several addresses, or a server
-that sends a byte now and then, takes many times as long. Here the moment is absolute.
+ldap3 and smtplib give every address of a host and every ``recv`` their timeout anew, so a host with several addresses,
+or a server that sends a byte now and then, takes many times as long. Here the moment is absolute.
 """
 
 import os
@@ -9,6 +9,7 @@ import socket
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -46,7 +47,7 @@ class Address:
 
 
 class Link:
-    """An open stream; it stands where ldap3 expects a socket, and raises TimeoutError once ``deadline`` has passed."""
+    """An open stream; it stands where libraries expect a socket, and raises TimeoutError after ``deadline``."""
 
     def __init__(self, stream: socket.socket, deadline: Deadline) -> None:
         self._stream = stream
@@ -121,6 +122,13 @@ def tls_context(ca_file: str | None, cert_file: str | None, key_file: str | None
     if cert_file:
         context.load_cert_chain(cert_file, key_file)
     return context
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this host, whatever the name servers say."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _connect(family: int, where: Any, deadline: Deadline) -> Link:  # noqa: ANN401 - an address, by family
