@@ -166,7 +166,8 @@ class Dialogue:
             rhost=state.rhost,
         )
         outcome = judge(self._rules(state).judged, attempt, self.parts)
-        return outcome if state.known else Outcome(Reason.UNKNOWN_USER)
+        # A typo is told before anybody is looked up: it must be told of names that nobody has, too.
+        return outcome if state.known or outcome.reason is Reason.TYPO else Outcome(Reason.UNKNOWN_USER)
 
     def _remembered(self, state: State, rules: ServicePolicy, deadline: Deadline) -> str | None:
         """The device for which nothing is asked; none while the directory is away, since it may have been forgotten."""

@@ -199,6 +199,19 @@ def test_unknown_unenrolled_and_enrolled_users_look_the_same(world: World, alice
     assert max(times) - min(times) < 0.03, times
 
 
+def test_a_typo_is_told_of_unknown_users_too(world: World, alice: tuple[str, Token]) -> None:
+    seen = []
+    for name in (alice[0], world.person()[0], "nobody-of-that-name"):
+        login = world.login("patient", name)
+        for _ in range(3):
+            login.type("text aaaa-aaaa-aaaa")
+        result = login.finish()
+        assert result.code == MAXTRIES
+        seen.append(result.messages)
+    assert ("info", "There is a typo in it.") in seen[0]
+    assert seen[0] == seen[1] == seen[2]
+
+
 def test_a_directory_entry_does_not_make_a_user(world: World, alice: tuple[str, Token]) -> None:
     """Users are those that NSS knows."""
     user, token = alice
