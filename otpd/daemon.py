@@ -31,6 +31,7 @@ from otpd.adapters.offline_keeper import Keeper
 from otpd.adapters.offline_memory import Memory
 from otpd.adapters.offline_view import MemoryView
 from otpd.adapters.password_client import PasswordClient
+from otpd.adapters.smtp import submission_of
 from otpd.adapters.zmq_server import ListenError, Server
 from otpd.clock import SystemClock
 from otpd.dialogue import Dialogue
@@ -38,7 +39,8 @@ from otpd.directory import Directory
 from otpd.enrol_at_login import EnrolAtLogin
 from otpd.enrolment import Enrolments
 from otpd.errors import ConfigError, OtpdError, StoreError
-from otpd.factor import Parts
+from otpd.factor import Parts, Post
+from otpd.factors.mail import MAIL_SECONDS
 from otpd.management import Management
 from otpd.management.verb import Context
 from otpd.otp import Windows
@@ -75,7 +77,9 @@ def compose(settings: Config, keys: KeyRing, which: Sequence[str] = SOCKETS) -> 
         aside=Aside(clock),
         unused_seconds=settings.app_password.unused_days * _DAY_SECONDS,
     )
-    logins = replace(parts, directory=_login_directory(settings, keys, servers)) if "auth" in which else parts
+    logins = replace(parts, post=_post(settings))
+    if "auth" in which:
+        logins = replace(logins, directory=_login_directory(settings, keys, servers))
     rule, path = settings.offline.rule(), Path(settings.offline.file)
     tickets = Tickets(keys, process.boot_id(), clock)
     enrolments = Enrolments(parts, settings.totp.issuer, settings.totp.parameters())
@@ -111,6 +115,18 @@ def _login_directory(settings: Config, keys: KeyRing, servers: Servers) -> Direc
         return LdapDirectory(connections, base_dn, cache)
     Keeper(host, LdapDirectory(connections, base_dn), settings.daemon.deadline_seconds / 2).start()
     return OfflineDirectory(connections, base_dn, host, cache)
+
+
+def _post(settings: Config) -> Post | None:
+    """Who sends codes by mail, in a thread of its own: a mail server that hangs holds up nothing but mails."""
+    if not settings.mail.server:
+        return None
+    clock = SystemClock()
+    return Post(
+        send=submission_of(settings.mail, process.host_name(), clock),
+        aside=Aside(clock, MAIL_SECONDS, "a code is not mailed"),
+        valid_seconds=settings.mail.valid_minutes * 60,
+    )
 
 
 def _offline_host(settings: Config, keys: KeyRing) -> Host | None:
@@ -188,6 +204,9 @@ def main() -> None:
     systemd.log_to_journal(logging.getLevelName(settings.daemon.log_level.upper()), "otpd")
     try:
         asyncio.run(serve(settings, keys, [arguments.serve] if arguments.serve else SOCKETS))
+    except ConfigError as error:
+        LOG.critical("%s", error)
+        _leave(os.EX_CONFIG)
     except ListenError as error:
         LOG.critical("%s", error)
         _leave(os.EX_OSERR)

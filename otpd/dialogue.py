@@ -12,7 +12,7 @@ from otpd.clock import Deadline
 from otpd.enrol_at_login import EnrolAtLogin, Question, Stage
 from otpd.errors import DirectoryError, HelperError, SealError, TicketError
 from otpd.factor import Attempt, Outcome, Parts, Reason
-from otpd.factors import judge, prompt_of
+from otpd.factors import judge, offers, prompt_of
 from otpd.identity import Accounts, Peer
 from otpd.policy import Policy, ServicePolicy
 from otpd.protocol import DIALOGUE_SECONDS, Answer, Ask, Begin, Cancel, Done, Reply, Request
@@ -25,6 +25,9 @@ _PURPOSE: Final = "dialogue"
 _NOBODY: Final = UserName("\N{BLACK SQUARE}")
 """A name that no entry has: it is looked up for users that NSS does not know, to take the same time."""
 
+_MOST_DELIVERIES: Final = 3
+"""How often one dialogue may ask for a delivery; from then on, it is a try."""
+
 _HINTS: Final = {
     Reason.USED_CODE: mark("This code was already used. Wait for the next one."),
     Reason.TYPO: mark("There is a typo in it."),
@@ -33,7 +36,10 @@ _HINTS: Final = {
 
 @dataclass(frozen=True)
 class State:
-    """What travels in the ticket; ``enrolment`` is a :class:`~otpd.enrol_at_login.Stage`, while one goes on."""
+    """What travels in the ticket; ``enrolment`` is a :class:`~otpd.enrol_at_login.Stage`, while one goes on.
+
+    ``deliveries`` is how often something was asked for that has to be delivered.
+    """
 
     user: str
     known: bool
@@ -41,6 +47,7 @@ class State:
     rhost: str
     forward_pass: bool
     tries: int
+    deliveries: int = 0
     enrolment: dict[str, Any] | None = None
 
 
@@ -105,6 +112,7 @@ class Dialogue:
         device = self._remembered(state, rules, deadline)
         if device:
             return _accept(state, Outcome(Reason.ACCEPTED, detail=f"remembered device {device}"))
+        said = offers(rules.accept)
         if request.authtok is not None:
             outcome = self._judge(state, request.authtok, deadline)
             if outcome.accepted:
@@ -112,9 +120,10 @@ class Dialogue:
             if request.use_first_pass:
                 return _refuse(state, outcome, "refuse")
             _record("asking", state, outcome)
+            said = (outcome.delivery,) if outcome.delivery else said
         elif request.use_first_pass:
             return _refuse(state, Outcome(Reason.NO_PROOF), "refuse")
-        return self._ask(peer, state, rules, expires)
+        return self._ask(peer, state, rules, expires, *said)
 
     def _begin_enrolment(self, peer: Peer, request: Begin, state: State, expires: float, deadline: Deadline) -> Reply:
         rules, user, service = self._rules(state), UserName(state.user), ServiceName(state.service)
@@ -147,6 +156,10 @@ class Dialogue:
         outcome = self._judge(state, request.text, deadline)
         if outcome.accepted:
             return self._let_in(state, outcome)
+        if outcome.delivery and state.deliveries < _MOST_DELIVERIES:
+            _record("asking again", state, outcome)
+            asked = replace(state, deliveries=state.deliveries + 1)
+            return self._ask(peer, asked, rules, expires, outcome.delivery)
         again = replace(state, tries=state.tries + 1)
         if again.tries >= rules.tries:
             return _refuse(state, outcome, "refuse" if rules.tries == 1 else "exhausted")
@@ -164,10 +177,13 @@ class Dialogue:
             typed=typed,
             deadline=deadline,
             rhost=state.rhost,
+            known=state.known,
         )
         outcome = judge(self._rules(state).judged, attempt, self.parts)
         # A typo is told before anybody is looked up: it must be told of names that nobody has, too.
-        return outcome if state.known or outcome.reason is Reason.TYPO else Outcome(Reason.UNKNOWN_USER)
+        if state.known or outcome.reason is Reason.TYPO:
+            return outcome
+        return Outcome(Reason.UNKNOWN_USER, delivery=outcome.delivery)
 
     def _remembered(self, state: State, rules: ServicePolicy, deadline: Deadline) -> str | None:
         """The device for which nothing is asked; none while the directory is away, since it may have been forgotten."""

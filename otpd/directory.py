@@ -18,7 +18,7 @@ from otpd.values import EntryId, ServiceName, TimeStep, UserName
 
 State = Literal["active", "disabled", "suspended"]
 """``suspended`` is a token that was active when its user was disabled as a whole, and will be again."""
-Kind = Literal["token", "HOTP token", "app password", "recovery code", "grant", "remembered device"]
+Kind = Literal["token", "HOTP token", "app password", "recovery code", "grant", "remembered device", "mailed code"]
 """What a sealed value belongs to."""
 GrantPurpose = Literal["enrolment", "bypass"]
 """What an administrator hands out: a ticket to enrol with, or a code that opens the door once."""
@@ -65,7 +65,8 @@ class User:
     """A user's entry and tokens.
 
     ``failures`` are wrong codes in a row; ``last_failure``, and ``reset``, when all that was known of the user was last
-    forgotten, are in seconds since the Unix epoch.
+    forgotten, are in seconds since the Unix epoch. ``sealed_mailed_code`` is what is known of the code that was mailed
+    last.
     """
 
     name: UserName
@@ -75,6 +76,7 @@ class User:
     reset: float | None = None
     tokens: tuple[Token, ...] = ()
     sealed_recovery_codes: tuple[bytes, ...] = field(default=(), repr=False)
+    sealed_mailed_code: bytes | None = field(default=None, repr=False)
 
     @property
     def usable_tokens(self) -> tuple[Token, ...]:
@@ -276,6 +278,13 @@ class Directory(Protocol):
 
     def spend_recovery_code(self, name: UserName, sealed: bytes, deadline: Deadline) -> bool:
         """Take one recovery code away, if it is still there and not suspended."""
+        ...
+
+    def set_mailed_code(self, name: UserName, old: bytes | None, new: bytes, deadline: Deadline) -> bool:
+        """Put ``new`` in the place of ``old``, which is what was known of the code that was mailed last.
+
+        Without ``old``, where nothing is known yet. The user's entry must be there, and not be disabled.
+        """
         ...
 
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:

@@ -49,5 +49,9 @@ class StoreError(OtpdError):
     """What this host remembers for when the directory is away cannot be read or written."""
 
 
+class MailError(OtpdError):
+    """A mail that could not be sent, or of which nobody can say so."""
+
+
 class HelperError(OtpdError):
     """otpd-password did not give an answer."""

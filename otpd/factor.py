@@ -7,7 +7,7 @@ reason is for the audit log, and decides whether the person may be told somethin
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from otpd.clock import Clock, Deadline
 from otpd.directory import Directory
@@ -27,9 +27,12 @@ class Reason(StrEnum):
     WRONG_RECOVERY_CODE = "wrong or used recovery code"
     USED_CODE = "code already used"
     NO_PROOF = "not a proof that this service accepts"
-    TYPO = "a typo in an app password, recovery code or bypass code"
+    TYPO = "a typo in an app password, recovery code, bypass code or mailed code"
     WRONG_BYPASS = "wrong, used or expired bypass code"
     OTHER_HOST = "bypass code of another host"
+    MAIL_ASKED_FOR = "asked for a code by mail"
+    WRONG_MAILED_CODE = "wrong mailed code"
+    NO_MAILED_CODE = "no mailed code that is still good"
     NO_SUCH_APP_PASSWORD = "unknown or revoked app password"  # noqa: S105 - a sentence
     WRONG_APP_PASSWORD = "wrong app password"  # noqa: S105
     EXPIRED_APP_PASSWORD = "expired app password"  # noqa: S105
@@ -49,6 +52,8 @@ class Outcome:
     ``authtok`` is the password part of an answer that was accepted, and ``detail`` is for the log. ``info`` is told to
     the person: after a proof that was accepted anywhere, after one that was refused at the shell alone. ``offline``
     says that it was judged by what this host remembers, ``remembers`` that the person may be remembered for it.
+    ``delivery`` is a sentence that is the same for everybody: something was asked for that will be delivered, and the
+    person is asked again. That is no try.
     """
 
     reason: Reason
@@ -57,6 +62,7 @@ class Outcome:
     info: str = ""
     offline: bool = False
     remembers: bool = False
+    delivery: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -69,7 +75,8 @@ class Attempt:
     """Something that somebody typed to prove that they are ``user``.
 
     ``at_shell`` says that the kernel vouches for them already, since they ask as the user's own uid. ``rhost`` is where
-    they come from, as the service has it: an address, a name, or nothing.
+    they come from, as the service has it: an address, a name, or nothing. Of a user whom NSS does not know, ``known``
+    is False, and ``user`` a name that no entry has.
     """
 
     user: UserName
@@ -78,6 +85,7 @@ class Attempt:
     deadline: Deadline
     at_shell: bool = False
     rhost: str = ""
+    known: bool = True
 
 
 class Aside(Protocol):
@@ -96,12 +104,29 @@ class PasswordCheck(Protocol):
         ...
 
 
+class Mailer(Protocol):
+    """Sends mail to users."""
+
+    def __call__(self, user: UserName, subject: str, text: str, deadline: Deadline) -> None:
+        """Come back when a server has taken it; raises :class:`~otpd.errors.MailError`, which says why none did."""
+        ...
+
+
+@dataclass(frozen=True)
+class Post:
+    """What it takes to mail codes: who sends them, in whose time, and for how many seconds each is good."""
+
+    send: Mailer
+    aside: Aside
+    valid_seconds: int
+
+
 @dataclass(frozen=True)
 class Parts:
     """What factors work with.
 
     ``host`` is this host's name: where a token is used, and what a bypass is good for. ``unused_seconds`` is after how
-    long without use an app password ends (0: never).
+    long without use an app password ends (0: never). Without ``post``, nothing is mailed.
     """
 
     directory: Directory
@@ -112,6 +137,7 @@ class Parts:
     host: str
     aside: Aside
     unused_seconds: float = 0.0
+    post: Post | None = None
 
 
 class Factor(Protocol):
@@ -138,4 +164,14 @@ class Factor(Protocol):
 
     def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
         """Judge it; blocking, within the attempt's deadline. Raises what the directory and the seal raise."""
+        ...
+
+
+@runtime_checkable
+class Delivering(Factor, Protocol):
+    """A factor whose proof is delivered once it is asked for."""
+
+    @property
+    def offer(self) -> str:
+        """What is said before the first prompt: how to ask for it."""
         ...

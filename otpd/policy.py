@@ -15,8 +15,9 @@ QrStyle = Literal["utf8", "ascii", "off"]
 CODE: Final = ProofName("code")
 PASSWORD_AND_CODE: Final = ProofName("password+code")
 APP_PASSWORD: Final = ProofName("app-password")
+MAIL: Final = ProofName("mail")
 BYPASS: Final = ProofName("bypass")
-"""No word of ``accept``: a bypass opens whatever a code does."""
+"""No word of ``accept``: a bypass opens whatever a code of a device or by mail does."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ServicePolicy:
     @property
     def judged(self) -> tuple[ProofName, ...]:
         """All that opens the door at a login."""
-        return (*self.accept, BYPASS) if CODE in self.accept else self.accept
+        return (*self.accept, BYPASS) if CODE in self.accept or MAIL in self.accept else self.accept
 
 
 @dataclass(frozen=True)

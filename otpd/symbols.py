@@ -7,6 +7,7 @@ up.
 
 import re
 import secrets
+import unicodedata
 from typing import Final
 
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -26,8 +27,9 @@ def random(count: int) -> str:
 
 
 def bare(typed: bytes) -> str:
-    """What was typed, in lower case and without separators; whatever else is in it stays."""
-    return _SEPARATORS.sub("", typed.decode("utf-8", "replace")).lower()
+    """What was typed, in lower case, half width and without separators; whatever else is in it stays."""
+    text = unicodedata.normalize("NFKC", typed.decode("utf-8", "replace"))
+    return _SEPARATORS.sub("", text).lower()
 
 
 def with_check(symbols: str) -> str:

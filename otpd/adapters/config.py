@@ -9,11 +9,13 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
+from urllib.parse import urlsplit
 
 import attrs
 from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
+from otpd.adapters.link import is_loopback
 from otpd.errors import ConfigError
 from otpd.factors import proofs
 from otpd.offline import OFFLINE_PROOFS, OfflineProof, OfflineRule
@@ -25,10 +27,11 @@ from otpd.otp import (
     Algorithm,
     OtpParameters,
 )
-from otpd.policy import CODE, Policy, ProofName, QrStyle, ServicePolicy, Unenrolled
+from otpd.policy import CODE, MAIL, Policy, ProofName, QrStyle, ServicePolicy, Unenrolled
 from otpd.texts import _, languages, mark
 from otpd.values import ServiceName
 
+_FIRST_FREE_PORT: Final = 1024
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
 
 Check = Callable[[Any], Any]
@@ -103,6 +106,9 @@ DirectoryUri = Annotated[
     ),
 ]
 OptionalPath = Annotated[str, _matching(r"(/[^\0\n]*)?", mark("an absolute path, or nothing"))]
+MailAddress = Annotated[
+    str, _matching(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,180}", mark("an address such as otpd@example.org"))
+]
 LogLevel = Annotated[str, _one_of(("debug", "info", "warning"))]
 
 
@@ -199,6 +205,45 @@ class AppPasswordTable:
 
 
 @attrs.frozen
+class MailTable:
+    """``[mail]``: who sends codes by mail; nobody, where ``server`` is empty."""
+
+    server: Annotated[
+        str,
+        _or_empty(
+            _matching(r"smtps?://[A-Za-z0-9.\-\[\]:]+/?", mark("smtps:// or smtp:// with a host, and :PORT if need be"))
+        ),
+    ] = ""
+    ca_file: OptionalPath = ""
+    user: Annotated[str, _or_empty(_matching(r"[!-~]{1,256}", mark("up to 256 ASCII characters without spaces")))] = ""
+    password_file: OptionalPath = ""
+    sender: Annotated[str, _or_empty(get_args(MailAddress)[1])] = ""
+    to: Annotated[
+        str,
+        _or_empty(
+            _matching(
+                r"[A-Za-z0-9._+-]{0,64}\{user\}[A-Za-z0-9._+-]{0,64}(@[A-Za-z0-9.-]{1,180})?",
+                mark('an address that the user has a part in: "{user}@example.org"'),
+            )
+        ),
+    ] = ""
+    valid_minutes: Annotated[int, _between(1, 60)] = 10
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what cannot be sent, and what anybody on this host could receive."""
+        if self.server and not (self.sender and self.to):
+            raise ValueError(_('sender and to are needed: sender = "otpd@example.org", to = "{user}@example.org"'))
+        if bool(self.user) != bool(self.password_file):
+            raise ValueError(_("user and password_file go together"))
+        parts = urlsplit(self.server)
+        port = parts.port or 0  # raises ValueError for what is none
+        if parts.scheme == "smtp" and is_loopback(parts.hostname or "") and port >= _FIRST_FREE_PORT:
+            raise ValueError(
+                _("server: mail to this host goes in the clear, and any user may listen on ports above 1023")
+            )
+
+
+@attrs.frozen
 class OfflineTable:
     """``[offline]``: what this host decides by itself while the directory is away."""
 
@@ -252,9 +297,21 @@ class Config:
     totp: TotpTable = TotpTable()
     hotp: HotpTable = HotpTable()
     daemon: DaemonTable = DaemonTable()
+    mail: MailTable = MailTable()
     offline: OfflineTable = OfflineTable()
     app_password: AppPasswordTable = AppPasswordTable()
     service: dict[str, ServiceTable] = attrs.Factory(dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse services that ask for what nobody sends."""
+        asking = [name for name, table in self.service.items() if MAIL in table.accept]
+        if asking and not self.mail.server:
+            raise ValueError(
+                _(
+                    'service.{service}.accept: "mail" needs [mail] with server, sender and to; see otpd.toml(5)',
+                    service=asking[0],
+                )
+            )
 
     def policy(self) -> Policy:
         """The rules of all services."""
@@ -314,7 +371,7 @@ def _faults(error: BaseException, key: tuple[str, ...]) -> Iterator[str]:
             for inner in error.exceptions:
                 yield from _faults(inner, here)
         case ValueError():
-            yield f"{'.'.join(here)}: {error}"
+            yield ": ".join(filter(None, (".".join(here), str(error))))
         case _:
             yield _("{key}: expected a table", key=".".join(here))
 

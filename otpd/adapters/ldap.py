@@ -12,6 +12,7 @@ from typing import Any, Final
 import ldap3
 from ldap3.utils.conv import escape_filter_chars
 
+from otpd import mailed_code
 from otpd.adapters import ldap_entries as entries
 from otpd.adapters.ldap_connections import Role
 from otpd.adapters.ldap_operations import Changes, Operations
@@ -37,6 +38,7 @@ from otpd.offline import OfflineProof
 from otpd.values import EntryId, TimeStep, UserName
 
 _RECOVERY: Final = "otpdRecoveryCodes"
+_MAILED: Final = "otpdMailedCode"
 
 
 class LdapDirectory(Operations):
@@ -62,8 +64,10 @@ class LdapDirectory(Operations):
         recovery = [
             entries.to_recovery_codes(dn, entry) for dn, entry in found.items() if entries.is_a(entry, _RECOVERY)
         ]
+        mailed = [entries.to_mailed_code(dn, entry) for dn, entry in found.items() if entries.is_a(entry, _MAILED)]
         in_order = tuple(sorted(tokens, key=lambda token: (token.created, token.id)))
-        return entries.to_user(name, users[0], in_order, recovery[0] if recovery else ())
+        user = entries.to_user(name, users[0], in_order, recovery[0] if recovery else ())
+        return replace(user, sealed_mailed_code=mailed[0]) if mailed else user
 
     def app_password(  # noqa: D102
         self, name: UserName, app_id: EntryId, deadline: Deadline
@@ -180,6 +184,15 @@ class LdapDirectory(Operations):
         }
         return self._compare_and_set(self._child_dn(name, entries.RECOVERY_ID), changes, deadline)
 
+    def set_mailed_code(self, name: UserName, old: bytes | None, new: bytes, deadline: Deadline) -> bool:  # noqa: D102
+        dn = self._child_dn(name, mailed_code.ENTRY)
+        if old is None:
+            return self._add(dn, entries.from_mailed_code(new), deadline)
+        changes: Changes = {"otpdSealedDigest": _from_to(old, new), "otpdState": _from_to("active", "active")}
+        moved = self._compare_and_set(dn, changes, deadline)
+        self._reader.written(dn)  # who goes by an old one takes a code that was just mailed for a wrong guess
+        return moved
+
     def add_app_password(self, name: UserName, record: AppPasswordRecord, deadline: Deadline) -> bool:  # noqa: D102
         return self._add(self._child_dn(name, record.id), entries.from_app_password(record), deadline)
 
@@ -273,7 +286,7 @@ class LdapDirectory(Operations):
             )
 
 
-def _from_to(old: str | int, new: str | int) -> list[tuple[str, list[Any]]]:
+def _from_to(old: str | int | bytes, new: str | int | bytes) -> list[tuple[str, list[Any]]]:
     """The changes of one attribute that fail unless its value is ``old``."""
     return [(ldap3.MODIFY_DELETE, [old]), (ldap3.MODIFY_ADD, [new])]
 

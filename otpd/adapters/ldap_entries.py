@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
+from otpd import mailed_code
 from otpd.adapters.ldap_names import user_above
 from otpd.adapters.ldap_reader import Entry
 from otpd.clock import to_datetime
@@ -75,13 +76,14 @@ OBJECT_CLASSES: Final = (
     "otpdRecoveryCodes",
     "otpdGrant",
     "otpdDevice",
+    "otpdMailedCode",
 )
 
 # The classes of tokens, with the attribute that holds the last step that was spent.
 MOVING_FACTORS: Final[Mapping[str, str]] = {"otpdToken": "oathTOTPLastTimeStep", "otpdHotpToken": "oathHOTPCounter"}
 
 # What a user's codes are judged by, as a filter.
-_CODE_CLASSES: Final = ("otpdUser", *MOVING_FACTORS, "otpdRecoveryCodes")
+_CODE_CLASSES: Final = ("otpdUser", *MOVING_FACTORS, "otpdRecoveryCodes", "otpdMailedCode")
 OF_CODES: Final = f"(|{''.join(f'(objectClass={name})' for name in _CODE_CLASSES)})"
 
 # RFC 8018 appendix B.1.2: the object identifiers of HMAC with SHA-1 and SHA-2.
@@ -102,6 +104,7 @@ SEALED: Final[Mapping[str, tuple[Kind, str]]] = {
     "otpdRecoveryCodes": ("recovery code", "otpdSealedRecoveryCode"),
     "otpdGrant": ("grant", "otpdSealedDigest"),
     "otpdDevice": ("remembered device", "otpdSealedDigest"),
+    "otpdMailedCode": ("mailed code", "otpdSealedDigest"),
 }
 
 
@@ -261,6 +264,23 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
         "otpdState": "active",
         "otpdCreated": from_time(created),
         "otpdSealedRecoveryCode": list(sealed),
+    }
+
+
+def to_mailed_code(dn: str, entry: Entry) -> bytes | None:
+    """What is sealed in the entry of the code that was mailed last; None where it is suspended."""
+    if _one(dn, entry, "otpdState", _state) != "active":
+        return None
+    return _one(dn, entry, "otpdSealedDigest", bytes)
+
+
+def from_mailed_code(sealed: bytes) -> dict[str, Any]:
+    """The attributes of a new entry of the code that was mailed last."""
+    return {
+        "objectClass": ["otpdMailedCode"],
+        "otpdId": mailed_code.ENTRY,
+        "otpdState": "active",
+        "otpdSealedDigest": sealed,
     }
 
 

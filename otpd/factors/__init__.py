@@ -3,16 +3,17 @@
 from dataclasses import replace
 from typing import Final
 
-from otpd.factor import Attempt, Factor, Outcome, Parts, Reason
+from otpd.factor import Attempt, Delivering, Factor, Outcome, Parts, Reason
 from otpd.factors.app_password import APP_PASSWORD
 from otpd.factors.bypass import BYPASS
 from otpd.factors.code import CODE
+from otpd.factors.mail import MAIL
 from otpd.factors.password_and_code import PASSWORD_AND_CODE
 from otpd.factors.recovery_code import RECOVERY_CODE
 from otpd.policy import ProofName
 from otpd.texts import _
 
-FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE, BYPASS)
+FACTORS: Final[tuple[Factor, ...]] = (APP_PASSWORD, CODE, PASSWORD_AND_CODE, RECOVERY_CODE, BYPASS, MAIL)
 
 
 def judge(accept: tuple[ProofName, ...], attempt: Attempt, parts: Parts) -> Outcome:
@@ -40,3 +41,8 @@ def proofs() -> tuple[ProofName, ...]:
 def prompt_of(proof: ProofName) -> str:
     """What asks for ``proof``."""
     return _(next(factor.prompt for factor in FACTORS if factor.proof == proof))
+
+
+def offers(accept: tuple[ProofName, ...]) -> tuple[str, ...]:
+    """How to ask for what has to be delivered."""
+    return tuple(_(factor.offer) for factor in FACTORS if factor.proof in accept and isinstance(factor, Delivering))

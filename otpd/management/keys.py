@@ -14,6 +14,7 @@ from otpd.directory import SealedValue, SealedValues
 from otpd.errors import ProtocolError, SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.factors.code import HOTP_PURPOSE, SEED_PURPOSE
+from otpd.factors.mail import MAILED_PURPOSE
 from otpd.factors.recovery_code import RECOVERY_PURPOSE
 from otpd.grants import GRANT_PURPOSE
 from otpd.management.verb import Call, Context, Refused
@@ -102,6 +103,8 @@ def bound_to(value: SealedValue) -> tuple[str, tuple[str, ...]]:
             return HOTP_PURPOSE, (value.user, value.id)
         case "app password":
             return DIGEST_PURPOSE, (value.user, value.id)
+        case "mailed code":
+            return MAILED_PURPOSE, (value.user, value.id)
         case "remembered device":
             return DEVICE_PURPOSE, (value.user, value.id)
         case "grant":

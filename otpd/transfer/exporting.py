@@ -50,5 +50,5 @@ def export(bulk: BulkDirectory, writer: Writer, keys: KeyRing, advance: Callable
 
 
 def _is_kept(entry: Entry) -> bool:
-    """Whether it belongs into a backup: a grant or a device that was used or forgotten since must not be good again."""
-    return entry.object_class not in ("otpdGrant", "otpdDevice")
+    """Whether it belongs into a backup: what is good for a while and was used or forgotten must not be good again."""
+    return entry.object_class not in ("otpdGrant", "otpdDevice", "otpdMailedCode")

@@ -394,6 +394,17 @@ class TestRaces:
 
         assert Counter(winners(server, rounds, count)) == {1: rounds}
 
+    def test_what_is_known_of_a_mailed_code_moves_once(
+        self, server: Server, directory: Directory, name: UserName
+    ) -> None:
+        rounds = ROUNDS[server.name] // 10
+        assert directory.set_mailed_code(name, None, b"k1.0000", soon())
+
+        def move(mine: Directory, number: int) -> bool:
+            return mine.set_mailed_code(name, f"k1.{number:04}".encode(), f"k1.{number + 1:04}".encode(), soon())
+
+        assert Counter(winners(server, rounds, move)) == {1: rounds}
+
     def test_a_recovery_code_has_one_winner(self, server: Server, directory: Directory, name: UserName) -> None:
         rounds = ROUNDS[server.name] // 10
         codes = [f"k1.{number:04}".encode() for number in range(rounds)]
@@ -478,6 +489,30 @@ def test_grants_come_back_and_are_taken_once(directory: Directory, name: UserNam
     assert not directory.take_grant(name, first.id, soon())
     assert not directory.take_grant(UserName("nobody"), first.id, soon())
     assert directory.grants(name, soon()) == (second,)
+
+
+def test_what_is_known_of_a_mailed_code_changes_hands_once(directory: Directory, name: UserName) -> None:
+    def known() -> bytes | None:
+        user = directory.user(name, soon())
+        return user.sealed_mailed_code if user else None
+
+    assert known() is None
+    assert not directory.set_mailed_code(name, b"k1.AAAA", b"k1.AAAB", soon()), "there is none yet"
+    assert directory.set_mailed_code(name, None, b"k1.AAAA", soon())
+    assert not directory.set_mailed_code(name, None, b"k1.AAAB", soon()), "there is one"
+    assert known() == b"k1.AAAA"
+    assert directory.set_mailed_code(name, b"k1.AAAA", b"k1.AAAB", soon())
+    assert not directory.set_mailed_code(name, b"k1.AAAA", b"k1.AAAC", soon())
+    assert known() == b"k1.AAAB"
+    directory.set_state(name, "disabled", soon())
+    assert not directory.set_mailed_code(name, b"k1.AAAB", b"k1.AAAC", soon())
+    assert known() is None
+    directory.set_state(name, "active", soon())
+    assert directory.set_mailed_code(name, b"k1.AAAB", b"k1.AAAC", soon())
+    user = directory.user(name, soon())
+    assert user
+    assert not user.enrolled
+    assert directory.remove_user(name, soon())
 
 
 def test_clearing_leaves_the_moment_alone(directory: Directory, name: UserName) -> None:

@@ -34,7 +34,9 @@ from otpd.enrolment import first_token_id
 from otpd.errors import SealError
 from otpd.factors.app_password import DIGEST_PURPOSE
 from otpd.factors.code import SEED_PURPOSE
+from otpd.factors.mail import MAILED_PURPOSE
 from otpd.factors.recovery_code import RECOVERY_PURPOSE
+from otpd.mailed_code import Mailed, digest, generate
 from otpd.management.keys import bound_to
 from otpd.otp import DEFAULT_PARAMETERS
 from otpd.seal import KeyRing
@@ -408,13 +410,42 @@ def test_an_enrolment_under_way_is_finished_with_the_new_key(site: Site) -> None
     assert {key_of(value) for value in everything()} == {new}
 
 
+OTHERS = """
+[service.remembering]
+remember_hours = 1
+tries = 1
+
+[service.posting]
+accept = ["mail"]
+tries = 1
+
+[mail]
+server = "smtp://localhost:25"
+sender = "otpd@example.org"
+to = "{user}@example.org"
+"""
+
+
+def mailed_code(world: World, user: str) -> str:
+    """A code as otpd would have mailed it."""
+    code = generate()
+    world.secrets.add(code.reveal().decode())
+    keys = KeyRing.from_text(Path("/etc/otpd/keyring").read_text(), "test")
+    known = Mailed(int(time.time()), int(time.time()) + 600, 1, digest(code.reveal()))
+    sealed = keys.seal(MAILED_PURPOSE, (user, "mailed-code"), known.to_plain()).decode()
+    entry = f"objectClass: otpdMailedCode\notpdState: active\notpdSealedDigest: {sealed}\n"
+    world.host.ldap("ldapadd", stdin=f"dn: otpdId=mailed-code,uid={user},ou=otpd\n{entry}")
+    return code.reveal().decode()
+
+
 def test_what_was_handed_out_or_remembered_is_sealed_anew(site: Site) -> None:
-    """A ticket, a bypass code and a remembered address are good under the new key, and the old one can go."""
+    """Ticket, bypass code, remembered address, mailed code: good under the new key, and the old one can go."""
     world, person = site.world, site.people[0]
     ticket = json.loads(run("otpctl", "user", "ticket", person.name, "--json"))["secret"]
     code = json.loads(run("otpctl", "user", "bypass", person.name, "--host", gethostname(), "--json"))["secret"]
     world.secrets |= {ticket, code}
-    remembering = world.host.settings + "\n[service.remembering]\nremember_hours = 1\ntries = 1\n"
+    remembering = world.host.settings + OTHERS
+    mailed = mailed_code(world, person.name)
     with restarted(world.host, remembering):
         pam_service("remembering", MODULE_ONLY)
 
@@ -436,6 +467,7 @@ def test_what_was_handed_out_or_remembered_is_sealed_anew(site: Site) -> None:
         otpctl("retire", "k1")
         world.host.restart_daemon()
         assert log_in() == SUCCESS, "still without a code"
+        assert world.outcome("posting", person.name, mailed) == SUCCESS
     assert world.outcome("keys", person.name, code) == SUCCESS
     assert call(person.name, "enrol-begin", proof=ticket)[0] == "ok"
 

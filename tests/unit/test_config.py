@@ -60,6 +60,52 @@ def faults(text: str) -> list[str]:
     return raised.value.faults
 
 
+MAIL = """
+[mail]
+server = "{server}"
+sender = "otpd@example.org"
+to = "{{user}}@example.org"
+{more}
+[service.sshd]
+accept = ["code", "mail"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "more", "fault"),
+    [
+        ("smtps://mail.example.org", "", ""),
+        ("smtp://mail.example.org:2525", "", ""),
+        ("smtp://localhost:25", "", ""),
+        ("smtp://[::1]", "", ""),
+        ("smtps://127.0.0.1:2465", "", ""),
+        ("", "", 'service.sshd.accept: "mail" needs [mail]'),
+        ("smtp://localhost:2525", "", "mail: server: mail to this host goes in the clear"),
+        ("smtp://[::1]:2525", "", "mail: server: mail to this host goes in the clear"),
+        ("http://mail.example.org", "", "mail.server: expected smtps://"),
+        ("smtps://mail.example.org:smtp", "", "mail: Port could not be cast"),
+        ("smtps://mail.example.org", 'user = "otpd"', "mail: user and password_file go together"),
+        ("smtps://mail.example.org", "valid_minutes = 61", "mail.valid_minutes: expected a whole number"),
+    ],
+)
+def test_who_sends_mail(server: str, more: str, fault: str) -> None:
+    text = MAIL.format(server=server, more=more)
+    if not fault:
+        assert config.parse(text, "otpd.toml").mail.server == server
+        return
+    assert any(fault in one for one in faults(text)), faults(text)
+
+
+@pytest.mark.parametrize(
+    "to", ["alice@example.org", "{user}@exa mple.org", "{user}{user}@example.org", "{User}@x", "{user}\n"]
+)
+def test_where_mail_goes(to: str) -> None:
+    text = MAIL.format(server="smtps://mail.example.org", more="").replace(
+        "{user}@example.org", to.replace("\n", "\\n")
+    )
+    assert faults(text)[0].startswith("otpd.toml: mail.to: expected an address")
+
+
 def test_every_fault_is_reported_at_once_with_file_and_key() -> None:
     keys = [fault.split(": ")[:2] for fault in faults(FAULTY)]
     expected = [

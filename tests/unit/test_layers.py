@@ -8,7 +8,19 @@ PACKAGE = Path(__file__).parents[2] / "otpd"
 # From the bottom. A folder stands for all that is in it.
 LAYERS = (
     ("otpd", "errors", "values", "clock", "secret"),
-    ("symbols", "otp", "app_password", "recovery", "handout", "policy", "throttle", "offline", "texts", "printable"),
+    (
+        "symbols",
+        "otp",
+        "app_password",
+        "recovery",
+        "handout",
+        "mailed_code",
+        "policy",
+        "throttle",
+        "offline",
+        "texts",
+        "printable",
+    ),
     ("protocol", "ring_text", "seal", "ticket", "qr", "audit", "entry", "backup"),
     ("directory", "identity", "factor", "inspection"),
     ("guesses", "grants", "remembered", "moving_factor", "factors"),
@@ -66,6 +78,7 @@ def test_one_importer_each() -> None:
         "systemd": set(),
         "pam": set(),
         "pyotp": set(),
+        "smtplib": set(),
         "time": set(),
     }
     for name, tree in modules():
@@ -86,6 +99,7 @@ def test_one_importer_each() -> None:
         "systemd": {"otpd.adapters.systemd"},
         "pam": {"otpd.password_helper"},
         "pyotp": {"otpd.otp"},
+        "smtplib": {"otpd.adapters.smtp"},
         # The gate and the helper measure rates of their own process, and no rule of otpd's.
         "time": {"otpd.clock", "otpd.adapters.zmq_server", "otpd.password_helper"},
     }
