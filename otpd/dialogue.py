@@ -22,6 +22,7 @@ from otpd.ticket import Tickets
 from otpd.values import ServiceName, UserName
 
 _PURPOSE: Final = "dialogue"
+_HOUR_SECONDS: Final = 3600.0
 _NOBODY: Final = UserName("\N{BLACK SQUARE}")
 """A name that no entry has: it is looked up for users that NSS does not know, to take the same time."""
 
@@ -194,14 +195,15 @@ class Dialogue:
         half = Deadline.after(self.parts.clock, deadline.remaining_seconds() / 2)
         try:
             user = self.parts.directory.user(UserName(state.user), half)
-            return remembered.knows(self.parts, user, _group(state, rules), address, half) if user else None
+            group, seconds = _group(state, rules), rules.remember_hours * _HOUR_SECONDS
+            return remembered.knows(self.parts, user, group, address, seconds, half) if user else None
         except (DirectoryError, SealError):
             return None  # then a code is asked for, and whoever judges it says what is wrong
 
     def _let_in(self, state: State, outcome: Outcome) -> Done:
         rules, address = self._rules(state), remembered.address_of(state.rhost)
         if outcome.remembers and rules.remember_hours and address:
-            name, seconds = UserName(state.user), rules.remember_hours * 3600.0
+            name, seconds = UserName(state.user), rules.remember_hours * _HOUR_SECONDS
             self.parts.aside(
                 lambda deadline: remembered.remember(self.parts, name, _group(state, rules), address, seconds, deadline)
             )

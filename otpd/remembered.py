@@ -29,11 +29,16 @@ def address_of(rhost: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def knows(parts: Parts, user: User, group: str, address: str, deadline: Deadline) -> EntryId | None:
-    """The device that lets ``user`` in from ``address`` without a code, if there is one."""
+def knows(
+    parts: Parts, user: User, group: str, address: str, seconds: float, deadline: Deadline
+) -> EntryId | None:
+    """The device that lets ``user`` in from ``address`` without a code, if there is one.
+
+    It does so for ``seconds``, which the service that asks decides, and no longer than the one that remembered it said.
+    """
     wanted, now = _id(group, address), parts.clock.wall()
     for device in parts.directory.devices(user.name, deadline) if user.usable_tokens else ():
-        if device.id == wanted and device.created <= now < device.expires:
+        if device.id == wanted and device.created <= now < min(device.expires, device.created + seconds):
             known = parts.keys.open(DEVICE_PURPOSE, (user.name, device.id), device.sealed_digest)
             if known == _digest(user, device) and (device.group, device.address) == (group, address):
                 return device.id

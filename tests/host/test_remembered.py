@@ -2,14 +2,23 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import Token, run
+from rig.people import as_user
+
+from otpd.adapters.key_file import read_key_ring
+from otpd.remembered import DEVICE_PURPOSE
+from otpd.remembered import _digest as digest
+from otpd.seal import KeyRing
+from otpd.values import UserName
 
 from .conftest import World, eventually
 from .test_control import call, enrol_another
 from .test_faults import restarted
+from .test_keys import RING, directory, soon
 from .test_lost_phone import recovery_codes
 
 HERE, THERE = "192.0.2.7", "192.0.2.8"
@@ -102,6 +111,32 @@ def test_it_ends_in_time(world: World, alice: tuple[str, Token]) -> None:
             change = f"changetype: modify\nreplace: {attribute}\n{attribute}: {given}\n"
             world.host.ldap("ldapmodify", stdin=f"dn: {dn}\n{change}")
             assert eventually(lambda asked=asked: is_asked(world, user) == asked), attribute  # type: ignore[misc]
+
+
+def test_each_service_goes_by_its_own_hours(world: World, alice: tuple[str, Token]) -> None:
+    """Whoever remembered somebody for longer, and whatever was the rule when they did."""
+    user, token = alice
+    remember(world, user, token)
+    made_before(user, 2 * 3600)
+    assert eventually(lambda: not is_asked(world, user, "shell-b"))
+    shorter = POLICY.replace("remember_hours = 12", "remember_hours = 1", 1)  # of shell-a
+    with restarted(world.host, world.host.settings.replace(POLICY, shorter)):
+        assert is_asked(world, user, "shell-a")
+        assert not is_asked(world, user, "shell-b")
+
+
+def made_before(user: str, seconds: int) -> None:
+    """Let the user's device have been remembered that long ago, as otpd would have written it then."""
+    as_user("otpd", write_again, user, seconds, read_key_ring(RING))
+
+
+def write_again(user: str, seconds: int, ring: KeyRing) -> None:
+    name, here = UserName(user), directory()
+    [device], known = here.devices(name, soon()), here.user(name, soon())
+    assert known
+    device = replace(device, created=device.created - seconds, expires=device.expires - seconds)
+    sealed = ring.seal(DEVICE_PURPOSE, (name, device.id), digest(known, device))
+    here.put_device(name, replace(device, sealed_digest=sealed), soon())
 
 
 def test_forgetting(world: World, alice: tuple[str, Token]) -> None:
