@@ -5,7 +5,7 @@ import functools
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from otpd import audit
@@ -101,9 +101,12 @@ class Service:
             return encode_reply(Error(reason=str(error)))
 
     def _step(self, peer: Peer, request: Request, deadline: Deadline, *, own_only: bool) -> Reply:
-        if own_only and isinstance(request, Begin) and not _is_own(self.dialogue.accounts, request.user, peer):
-            audit.record("refused", peer=peer, user=request.user, service=request.service, reason="another user")
-            return Done(verdict="refuse")
+        if own_only and isinstance(request, Begin):
+            if not _is_own(self.dialogue.accounts, request.user, peer):
+                audit.record("refused", peer=peer, user=request.user, service=request.service, reason="another user")
+                return Done(verdict="refuse")
+            # A user's own program may say that it comes from anywhere, and would be remembered there.
+            request = replace(request, rhost="")
         return self.dialogue.step(peer, request, deadline)
 
     async def _work(self, step: Callable[[Deadline], T], seconds: float) -> T | None:

@@ -10,13 +10,15 @@ from rig.host import Token, run
 from rig.people import as_user
 
 from otpd.adapters.key_file import read_key_ring
+from otpd.protocol import Answer, Ask, Begin, Done, Request, decode_reply, encode_request
 from otpd.remembered import DEVICE_PURPOSE
 from otpd.remembered import _digest as digest
 from otpd.seal import KeyRing
+from otpd.secret import Secret
 from otpd.values import UserName
 
 from .conftest import World, eventually
-from .test_control import call, enrol_another
+from .test_control import CONTROL, call, enrol_another, send
 from .test_faults import restarted
 from .test_keys import RING, directory, soon
 from .test_lost_phone import recovery_codes
@@ -137,6 +139,21 @@ def write_again(user: str, seconds: int, ring: KeyRing) -> None:
     device = replace(device, created=device.created - seconds, expires=device.expires - seconds)
     sealed = ring.seal(DEVICE_PURPOSE, (name, device.id), digest(known, device))
     here.put_device(name, replace(device, sealed_digest=sealed), soon())
+
+
+def test_nobody_is_remembered_where_their_own_program_says_they_are(world: World, alice: tuple[str, Token]) -> None:
+    """Through control.sock, which does not know where a login comes from."""
+    user, token = alice
+
+    def reply(request: Request) -> object:
+        return decode_reply(as_user(user, send, CONTROL, encode_request(request))[0])
+
+    asked = reply(Begin(user=user, service="shell-a", rhost=THERE))
+    assert isinstance(asked, Ask)
+    assert reply(Answer(dialogue=asked.dialogue, text=Secret(token.code().encode()))) == Done(verdict="accept")
+    remember(world, user, token)
+    assert [device["address"] for device in devices(user)] == [HERE], "what was to be remembered first is not"
+    assert isinstance(reply(Begin(user=user, service="shell-a", rhost=HERE)), Ask)
 
 
 def test_forgetting(world: World, alice: tuple[str, Token]) -> None:
