@@ -12,6 +12,7 @@ from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import LDAPI, Token, run
 from rig.people import _become, codes_on, converse
 
+from otpd import texts
 from otpd.adapters.ldap import LdapDirectory
 from otpd.adapters.ldap_connections import Connections, Servers
 from otpd.clock import Deadline, SystemClock
@@ -21,6 +22,7 @@ from otpd.values import EntryId, UserName
 from .conftest import PASSWORD, World
 from .test_control import call
 from .test_enrolment import secret_on
+from .test_faults import restarted
 
 HERE = socket.gethostname()
 RACERS = 8
@@ -160,6 +162,24 @@ class TestBypass:
     def test_who_has_not_enrolled(self, world: World) -> None:
         user, _ = world.person()
         assert world.outcome("anything", user, bypass(world, user)) == SUCCESS
+
+    def test_who_has_not_enrolled_where_a_login_offers_to(self, world: World) -> None:
+        user, _ = world.person()
+        offering = '\n[service.offering]\nunenrolled = "enrol-at-login"\n'
+        with restarted(world.host, world.host.settings + offering):
+            elsewhere = bypass(world, user, "somewhere-else")
+            text = bypass(world, user)
+            login = world.login("offering", user)
+            login.type(f"text {text}")
+            result = login.finish()
+            assert result.code == SUCCESS
+            assert result.messages[-1] == ("info", texts.BYPASSED)
+            for useless in (text, elsewhere):
+                assert world.outcome("offering", user, useless, PASSWORD) == AUTH_ERR, "the password begins to enrol"
+        assert f"WARNING otpd.audit: bypass used user={user} " in world.host.log("otpd")
+        refused = f'asking user={user} service=offering reason="bypass code of another host"'
+        assert refused in world.host.log("otpd")
+        assert call(user, "status")[1]["enrolled"] is False
 
     def test_on_other_hosts_late_disabled_changed_or_reset(self, world: World, alice: tuple[str, Token]) -> None:
         user, _ = alice
