@@ -15,13 +15,17 @@ from otpd.symbols import Typo
 SYMBOLS: Final = 14
 ID_SYMBOLS: Final = 8
 _GROUP: Final = 4
+_CODE_DIGITS: Final = 6
 
 __all__ = ["Typo", "digest", "generate", "looks_like_one", "new_id", "parse"]
 
 
 def generate() -> Secret:
     """A new one, as it is shown, once."""
-    return Secret(symbols.in_groups(symbols.with_check(symbols.random(SYMBOLS)), _GROUP).encode())
+    code = ""
+    while not code or code[-_CODE_DIGITS:].isdigit():  # it would look like a password and a code in one answer
+        code = symbols.with_check(symbols.random(SYMBOLS))
+    return Secret(symbols.in_groups(code, _GROUP).encode())
 
 
 def new_id() -> str:

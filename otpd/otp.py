@@ -35,7 +35,7 @@ MAX_PERIOD_SECONDS: Final = 120
 SEED_BYTES: Final = {"sha1": 20, "sha256": 32, "sha512": 64}
 MIN_SEED_BYTES: Final = 16  # RFC 4226 section 4, R6
 MAX_SEED_BYTES: Final = 64
-_SEPARATORS: Final = str.maketrans("", "", " -\u2010\u2011")
+_SEPARATORS: Final = str.maketrans("", "", " -\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _HEX: Final = "hex:"
 
 

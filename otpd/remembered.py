@@ -29,9 +29,7 @@ def address_of(rhost: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def knows(
-    parts: Parts, user: User, group: str, address: str, seconds: float, deadline: Deadline
-) -> EntryId | None:
+def knows(parts: Parts, user: User, group: str, address: str, seconds: float, deadline: Deadline) -> EntryId | None:
     """The device that lets ``user`` in from ``address`` without a code, if there is one.
 
     It does so for ``seconds``, which the service that asks decides, and no longer than the one that remembered it said.

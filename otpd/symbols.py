@@ -14,7 +14,7 @@ ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 CHECK_SYMBOLS: Final = 2
 _MODULUS: Final = 1021
 _LOOKALIKES: Final = str.maketrans("oil", "011")
-_SEPARATORS: Final = re.compile(r"[\s\-\u2010\u2011]+")
+_SEPARATORS: Final = re.compile(r"[\s\-\u2010-\u2015\u2212]+")  # what programs make of a hyphen, too
 
 
 class Typo(Exception):  # noqa: N818 - it is what a person made, not what broke

@@ -8,17 +8,21 @@ from otpd import policy
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.factors.code import CODE
 from otpd.offline import OfflineProof
-from otpd.otp import DEFAULT_PARAMETERS
+from otpd.otp import DEFAULT_PARAMETERS, MIN_DIGITS
 from otpd.policy import ProofName
 from otpd.secret import Secret
 from otpd.texts import mark
 
-_FORM: Final = re.compile(rb".+[0-9]{6}", re.DOTALL)
+_DIGIT: Final = r"[0-9\uff10-\uff19][ \u00a0\u3000\-\u2010-\u2015\u2212]*"
+"""One of a code, and what people and phones write behind it."""
 
 
 @dataclass(frozen=True)
 class PasswordAndCode:
-    """The factor ``password+code``: as many digits at the end as the user's tokens give are the code."""
+    """The factor ``password+code``: as many digits at the end as the user's tokens give are the code.
+
+    What stands between password and code belongs to the password; what stands between the digits, or after, does not.
+    """
 
     proof: ProofName = policy.PASSWORD_AND_CODE
     prompt: str = mark("Password and verification code: ")
@@ -26,28 +30,37 @@ class PasswordAndCode:
 
     def claims(self, typed: bytes) -> bool:
         """Something, then six digits or more."""
-        return _FORM.fullmatch(typed) is not None
+        return _split(typed, MIN_DIGITS) is not None
 
     def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
         """The password first: a wrong one must not cost a code."""
-        typed = attempt.typed.reveal()
-        for digits in _lengths(attempt, parts):
-            password, code = Secret(typed[:-digits]), Secret(typed[-digits:])
+        for password, code in _readings(attempt, parts):
             if parts.check_password(attempt.user, password, attempt.deadline):
                 outcome = CODE.verify(replace(attempt, typed=code), parts)
                 return replace(outcome, authtok=password) if outcome.accepted else outcome
         return Outcome(Reason.WRONG_PASSWORD)
 
 
-def _lengths(attempt: Attempt, parts: Parts) -> list[int]:
-    """How many digits of the answer may be the code, the most first.
+def _readings(attempt: Attempt, parts: Parts) -> list[tuple[Secret, Secret]]:
+    """What may be password and code in the answer, the longest code first.
 
-    Only a password that ends in digits itself, of a user whose tokens differ in length, fits more than one.
+    Only a password that ends in digits itself, of a user whose tokens differ in length, makes more than one.
     """
     user, typed = parts.directory.user(attempt.user, attempt.deadline), attempt.typed.reveal()
     lengths = {token.parameters.digits for token in (user.usable_tokens if user else ())}
-    fitting = [digits for digits in lengths if len(typed) > digits and typed[-digits:].isdigit()]
-    return sorted(fitting, reverse=True) or [DEFAULT_PARAMETERS.digits]
+    found = [reading for digits in sorted(lengths, reverse=True) if (reading := _split(typed, digits))]
+    usual = _split(typed, DEFAULT_PARAMETERS.digits)
+    return found or ([usual] if usual else [])
+
+
+def _split(typed: bytes, digits: int) -> tuple[Secret, Secret] | None:
+    """The password, and the last ``digits`` digits; None where there are none, or nothing before them."""
+    form = re.compile(f"(.+)((?:{_DIGIT}){{{digits}}})", re.DOTALL)
+    found = form.fullmatch(typed.decode("utf-8", "surrogateescape"))
+    if found is None:
+        return None
+    password, code = (Secret(part.encode("utf-8", "surrogateescape")) for part in found.groups())
+    return password, code
 
 
 PASSWORD_AND_CODE = PasswordAndCode()

@@ -93,6 +93,7 @@ _PROVE: Final = {
     "account password": mark("Prove that it is you: your account password."),
 }
 _WRONG: Final = {"code": mark("Wrong code."), "account password": mark("Wrong account password.")}
+_PROVING: Final = ("proof", "code", "before", "next")
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,7 @@ def _check_value(name: str, rule: Field, value: object) -> None:
         raise ProtocolError(f"{name}: is not Unicode text") from None
     if length > rule.limit_bytes:
         raise ProtocolError(f"{name}: more than {rule.limit_bytes} bytes")
-    # What is stored or logged comes back on somebody's terminal. A proof is neither, and a password may hold anything.
-    if "\0" in value or not (value.isprintable() or name == "proof"):
+    # What is stored or logged comes back on somebody's terminal. What proves something is neither, and is typed with
+    # whatever spaces a keyboard makes.
+    if "\0" in value or not (value.isprintable() or name in _PROVING):
         raise ProtocolError(f"{name}: holds a control character")

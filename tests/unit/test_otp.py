@@ -77,7 +77,17 @@ def test_what_is_no_seed(typed: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["123456", "123 456", "123-456", " 123456 ", "12 34 56", "\uff11\uff12\uff13\uff14\uff15\uff16", "123\u2011456"],
+    [
+        "123456",
+        "123 456",
+        "123-456",
+        " 123456 ",
+        "12 34 56",
+        "\uff11\uff12\uff13\uff14\uff15\uff16",
+        "123\u2011456",
+        "123\u2013456",
+        "123\u3000456",
+    ],
 )
 def test_codes_as_people_type_them(typed: str) -> None:
     assert otp.parse_code(typed.encode()) == "123456"
