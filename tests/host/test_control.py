@@ -1,8 +1,10 @@
 """control.sock and auth.sock, attacked by another local user; and what otpctl makes of it for people and programs."""
 
 import json
+import pwd
 import socket
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from rig.host import Token, run
 from rig.people import as_user, converse
 
 from otpd.management import VERBS
+from otpd.management.verb import Field, Verb
 from otpd.protocol import Answer, Ask, Begin, Done, decode_management, decode_reply, encode_management, encode_request
 from otpd.secret import Secret
 
@@ -19,6 +22,7 @@ from .conftest import PASSWORD, World
 
 CONTROL = "/run/otpd/control.sock"
 AUTH = "/run/otpd/auth.sock"
+AT_ONCE = 4
 
 
 def send(path: str, *messages: list[bytes], seconds: float = 10) -> list[list[bytes]]:
@@ -31,6 +35,19 @@ def send(path: str, *messages: list[bytes], seconds: float = 10) -> list[list[by
         for message in messages:
             link.send_multipart(message)
             replies.append(link.recv_multipart())
+    return replies
+
+
+def send_together(path: str, messages: list[list[bytes]]) -> list[tuple[str, dict[str, Any]]]:
+    """What is answered, in any order; each refusal takes a while, so as many are sent as one user may."""
+    replies = []
+    with zmq.Context() as context, context.socket(zmq.DEALER) as link:
+        link.linger, link.rcvtimeo = 0, 10_000
+        link.connect(f"ipc://{path}")
+        for at in range(0, len(messages), AT_ONCE):
+            for message in messages[at : at + AT_ONCE]:
+                link.send_multipart(message)
+            replies += [decode_management(link.recv_multipart()) for _ in messages[at : at + AT_ONCE]]
     return replies
 
 
@@ -71,21 +88,34 @@ BODIES: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def victim(world: World) -> tuple[str, Token]:
+    """One for many attacks, none of which changes what another counts on."""
+    return world.person(enrolled=True)
+
+
+@pytest.fixture(scope="module")
+def attacker(world: World) -> tuple[str, Token]:
+    return world.person(enrolled=True)
+
+
 def test_every_verb_is_attacked() -> None:
     assert set(BODIES) == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", BODIES)
-def test_nobody_touches_what_is_another_users(world: World, alice: tuple[str, Token], verb: str) -> None:
-    user, token = alice
-    mallory, own_token = world.person(enrolled=True)
+def test_nobody_touches_what_is_another_users(
+    world: World, victim: tuple[str, Token], attacker: tuple[str, Token], verb: str
+) -> None:
+    (user, token), (mallory, own_token) = victim, attacker
     before = run("otpctl", "status", "--user", user, "--json")
     # A proof of her own, the right proof of the victim, and none.
     for proof in ({"proof": own_token.code()}, {"proof": token.code()}, {}):
         status, reply = call(mallory, verb, user=user, **BODIES[verb], **proof)
         assert (status, reply["reason"]) == ("error", "not-permitted")
     assert run("otpctl", "status", "--user", user, "--json") == before
-    assert f"verb={verb} user={user} reason=not-permitted" in world.host.log("otpd")
+    refused = f"refused peer=uid:{pwd.getpwnam(mallory).pw_uid} verb={verb} user={user} reason=not-permitted\n"
+    assert world.host.log("otpd").count(refused) == 3, "each of them"
 
 
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.proof])
@@ -113,9 +143,11 @@ def enrol_another(user: str, token: Token) -> str:
 
 
 @pytest.mark.parametrize("verb", [verb for verb, known in VERBS.items() if known.root_only])
-def test_root_only(alice: tuple[str, Token], verb: str) -> None:
-    user, token = alice
+def test_root_only(world: World, victim: tuple[str, Token], verb: str) -> None:
+    user, token = victim
     assert call(user, verb, **BODIES[verb], proof=token.code())[1]["reason"] == "not-permitted"
+    uid = pwd.getpwnam(user).pw_uid
+    assert f"refused peer=uid:{uid} verb={verb} user={user} reason=not-permitted\n" in world.host.log("otpd")
 
 
 def test_a_first_enrolment_needs_the_account_password(world: World) -> None:
@@ -211,6 +243,47 @@ def test_malformed_messages_are_told_why(alice: tuple[str, Token], frames: list[
     reply = as_user(alice[0], send, CONTROL, frames)[0]
     assert reply[1] == b"error", reply
     assert b"reason" in reply[2]
+
+
+def not_its_values(known: Verb) -> Iterator[dict[str, object]]:
+    """Bodies that are not the verb's, for each field that it has, and each that every verb has."""
+    fields = {"user": Field(256), "proof": Field(512), **known.fields}
+    for name, rule in fields.items():
+        for value in (None, True, 7, ["x"], {"a": "b"}, "x" * (rule.limit_bytes + 1), "a\0b", "\ud800"):
+            yield {name: value}
+        if name not in ("proof", "code", "next", "before"):
+            yield from ({name: value} for value in ("\x1b[2J", "a\u202eb"))
+    yield {"uid": "0"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_not_a_verbs_body_is_told_why(victim: tuple[str, Token], verb: str) -> None:
+    user, _ = victim
+    bodies = [{**BODIES[verb], "user": user, **wrong} for wrong in not_its_values(VERBS[verb])]
+    bodies += [
+        {name: value for name, value in BODIES[verb].items() if name != left_out}
+        for left_out, rule in VERBS[verb].fields.items()
+        if rule.required
+    ]
+    messages = [[b"otpd/1", verb.encode(), json.dumps(body).encode()] for body in bodies]
+    replies = as_user(user, send_together, CONTROL, messages)
+    assert [reply["reason"] for _, reply in replies] == ["malformed"] * len(bodies)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_values_without_sense_break_nothing(world: World, victim: tuple[str, Token], verb: str) -> None:
+    """Each field of each verb, in turn, by who may do anything."""
+    user, _ = victim
+    before = len(world.host.log("otpd"))
+    values = ("", " ", "*", "a,b=c+d", "\\", ")(", "0", "-1", "99", "\u00b2", "k1.AAAA", "x" * 16)
+    messages = [
+        encode_management(verb, {**BODIES[verb], "user": user, name: value[: rule.limit_bytes // 2]})
+        for name, rule in VERBS[verb].fields.items()
+        for value in values
+    ]
+    for _, reply in as_user("root", send_together, CONTROL, messages):
+        assert reply.get("reason") != "unavailable", reply
+    assert "a step broke" not in world.host.log("otpd")[before:]
 
 
 def test_a_frame_beyond_the_limit_ends_the_connection_and_nothing_else(world: World, alice: tuple[str, Token]) -> None:
