@@ -16,7 +16,7 @@ from otpd.directory import Token, User
 from otpd.errors import DirectoryError
 from otpd.factor import Parts
 from otpd.factors.code import open_seed, seal_seed, steps_of
-from otpd.factors.recovery_code import new_recovery_codes
+from otpd.factors.recovery_code import new_recovery_codes, take_back
 from otpd.otp import DEFAULT_PARAMETERS, OtpParameters
 from otpd.secret import Secret
 from otpd.symbols import Typo
@@ -33,8 +33,8 @@ MAX_TOKENS: Final = 20  # so that a list of them fits into a message
 class Pending:
     """An enrolment that was begun: what travels in a ticket.
 
-    ``reset`` is when the user had last been reset, and ``grant`` the id of the enrolment ticket that is taken at the
-    end, if one was the proof.
+    ``usable`` are the tokens that the user had then, any of which may have been the proof. ``reset`` is when the user
+    had last been reset, and ``grant`` the id of the enrolment ticket that is taken at the end, if one was the proof.
     """
 
     token: str
@@ -44,6 +44,7 @@ class Pending:
     sealed_seed: str = field(repr=False)
     reset: float | None
     grant: str
+    usable: tuple[str, ...] = ()
 
     def to_ticket(self) -> dict[str, Any]:
         """Itself as what JSON can hold."""
@@ -135,6 +136,7 @@ class Enrolments:
             sealed_seed=seal_seed(name, token_id, chosen, seed, self.parts).decode("ascii"),
             reset=user.reset if user else None,
             grant=grant,
+            usable=tuple(token.id for token in user.usable_tokens) if user and not grant else (),
         )
         return Begun(pending, otp.base32(seed), otp.provisioning_uri(seed, chosen, name, self.issuer))
 
@@ -169,11 +171,13 @@ class Enrolments:
         if pending.grant and not self.parts.directory.take_grant(name, EntryId(pending.grant), deadline):
             return TICKET_USED
         self.parts.directory.ensure_user(name, deadline)
-        if not self.parts.directory.add_token(name, replace(begun, last_step=step, sealed_seed=sealed), deadline):
+        added = replace(begun, last_step=step, sealed_seed=sealed)
+        if not self.parts.directory.add_token(name, added, deadline):
             return OVERTAKEN
         remembered.forget_all(self.parts.directory, name, deadline)  # none would be known any more
         has_some = bool(user and user.sealed_recovery_codes)
-        return Finished(begun.id, () if has_some else self._recovery_codes(name, deadline))
+        codes = () if has_some else self._recovery_codes(name, deadline)
+        return Finished(added.id, codes) if self._stays(name, pending, added, codes, deadline) else OVERTAKEN
 
     def ticket_of(self, name: UserName, typed: Secret, deadline: Deadline) -> str:
         """The id of the enrolment ticket that ``typed`` is, or nothing where it is none that is good."""
@@ -190,6 +194,18 @@ class Enrolments:
             # The token is active, and that is what must be told; codes can be made later.
             audit.broken(user=name, reason=error)
             return ()
+
+    def _stays(
+        self, name: UserName, pending: Pending, added: Token, codes: tuple[Secret, ...], deadline: Deadline
+    ) -> bool:
+        """Whether no reset came between; one that did may not have seen what was added, which goes now."""
+        user = self.parts.directory.user(name, deadline)
+        if user is None or user.reset == pending.reset:
+            return user is not None
+        if added.sealed_seed in {token.sealed_seed for token in user.tokens}:
+            self.parts.directory.remove_token(name, added.id, deadline)
+        take_back(user, codes, self.parts, deadline)
+        return False
 
     def _step_of(self, begun: Token, seed: Secret, typed: bytes, typed_before: bytes) -> TimeStep | None:
         """The step of the code; of HOTP also one that is further ahead, where the code before it is given, too."""
@@ -238,8 +254,13 @@ def first_token_id(user: UserName) -> EntryId:
 def _overtaken(user: User | None, pending: Pending) -> bool:
     """Whether what the proof was about has changed since: somebody enrolled, or everything was forgotten.
 
-    The proof of a first enrolment is the account password, and it is none once there is a token.
+    The proof of a first enrolment is the account password, and it is none once there is a token. A code is none once
+    its token is disabled or removed: whoever found the phone may have begun an enrolment with it.
     """
-    if (user.reset if user else None) != pending.reset:
+    if _reset(user) != pending.reset or pending.first == bool(user and user.enrolled):
         return True
-    return pending.first == bool(user and user.enrolled)
+    return not set(pending.usable) <= {token.id for token in (user.usable_tokens if user else ())}
+
+
+def _reset(user: User | None) -> float | None:
+    return user.reset if user else None

@@ -59,6 +59,13 @@ def new_recovery_codes(user: UserName, parts: Parts, deadline: Deadline) -> tupl
     return tuple(codes)
 
 
+def take_back(user: User, codes: tuple[Secret, ...], parts: Parts, deadline: Deadline) -> None:
+    """Forget ``codes``, and none of another set."""
+    for code in codes:
+        for sealed in _right(user, recovery.digest(code.reveal()), parts):
+            parts.directory.spend_recovery_code(user.name, sealed, deadline)
+
+
 def _right(user: User, digest: Secret, parts: Parts) -> list[bytes]:
     """The value that stands for the code; every one is opened and compared, in constant time, whichever it is."""
     return [

@@ -163,7 +163,7 @@ class Management:
             return Refused("not-enrolled", _("You have no second factor yet. Enrol first: otpctl enroll"))
         if "proof" not in call.fields:
             return Refused("proof-required", _(_PROVE[kind]), {"kind": kind})
-        proof = Secret(call.fields["proof"].encode())
+        proof, call = Secret(call.fields["proof"].encode()), replace(call, reset=user.reset if user else None)
         if verb.proof == "to enrol":
             grant = self.context.enrolments.ticket_of(call.user, proof, call.deadline)
             if grant:

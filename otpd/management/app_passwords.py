@@ -7,7 +7,7 @@ from typing import Any, Final
 from otpd import app_password, audit
 from otpd.directory import AppPasswordRecord
 from otpd.factors.app_password import DIGEST_PURPOSE, has_expired
-from otpd.management.verb import Call, Context, Refused
+from otpd.management.verb import Call, Context, Refused, reset_meanwhile
 from otpd.policy import APP_PASSWORD
 from otpd.texts import _
 from otpd.values import EntryId, ServiceName
@@ -51,6 +51,9 @@ def create(context: Context, call: Call) -> dict[str, Any] | Refused:
     context.parts.directory.ensure_user(call.user, call.deadline)
     if not context.parts.directory.add_app_password(call.user, record, call.deadline):
         return Refused("unavailable", _("The app password could not be stored. Try again."))
+    if call.outlives_a_reset(context.parts.directory.user(call.user, call.deadline)):
+        context.parts.directory.remove_app_password(call.user, made.id, call.deadline)
+        return reset_meanwhile()
     audit.record(
         "app password created", user=call.user, peer=call.peer, id=made.id, services=" ".join(sorted(record.services))
     )

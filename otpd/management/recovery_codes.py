@@ -3,8 +3,8 @@
 from typing import Any
 
 from otpd import audit
-from otpd.factors.recovery_code import new_recovery_codes
-from otpd.management.verb import Call, Context, Refused
+from otpd.factors.recovery_code import new_recovery_codes, take_back
+from otpd.management.verb import Call, Context, Refused, reset_meanwhile
 from otpd.texts import _
 
 
@@ -18,8 +18,12 @@ def may_have(context: Context, call: Call) -> Refused | None:
     return None
 
 
-def generate(context: Context, call: Call) -> dict[str, Any]:
+def generate(context: Context, call: Call) -> dict[str, Any] | Refused:
     """A fresh set in the place of whatever is left of the last one."""
     codes = new_recovery_codes(call.user, context.parts, call.deadline)
+    user = context.parts.directory.user(call.user, call.deadline)
+    if user and call.outlives_a_reset(user):
+        take_back(user, codes, context.parts, call.deadline)
+        return reset_meanwhile()
     audit.record("recovery codes made", user=call.user, peer=call.peer)
     return {"user": call.user, "recovery_codes": [code.reveal().decode() for code in codes]}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from otpd.clock import Deadline
+from otpd.directory import User
 from otpd.enrolment import Enrolments
 from otpd.factor import Outcome, Parts, Reason
 from otpd.identity import Accounts, Peer
@@ -41,6 +42,11 @@ class Refused:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
+def reset_meanwhile() -> Refused:
+    """Said of what was added, and taken back: see :meth:`Call.outlives_a_reset`."""
+    return Refused("overtaken", _("An administrator reset your second factor meanwhile. Enrol again: otpctl enroll"))
+
+
 @dataclass(frozen=True)
 class Context:
     """What the verbs work with; ``app_passwords`` is how many a user may have."""
@@ -59,7 +65,8 @@ class Context:
 class Call:
     """One call, after permission and proof were checked: ``peer`` acts for ``user``.
 
-    ``grant`` is the id of the enrolment ticket that was the proof, if one was.
+    ``grant`` is the id of the enrolment ticket that was the proof, if one was; ``reset`` is when the user had last been
+    reset before it was judged.
     """
 
     peer: Peer
@@ -67,6 +74,11 @@ class Call:
     fields: Mapping[str, str] = field(repr=False)
     deadline: Deadline = field(repr=False)
     grant: str = ""
+    reset: float | None = None
+
+    def outlives_a_reset(self, user: User | None) -> bool:
+        """Whether ``user`` was reset since the proof: what was added on its strength must go again."""
+        return not self.peer.is_root and (user is None or user.reset != self.reset)
 
 
 @dataclass(frozen=True)

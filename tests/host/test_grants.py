@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import socket
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -138,6 +140,26 @@ def test_a_reset_ends_an_enrolment_that_the_account_password_began(world: World)
     code = Token(begun["secret"]).code()
     assert call(user, "enrol-confirm", ticket=begun["ticket"], code=code)[1]["reason"] == "overtaken"
     assert enrol(world, user, PASSWORD)[0] == "ok"
+
+
+@pytest.mark.parametrize("adding", ["enrol-confirm", "recovery-codes", "app-password-create"])
+def test_nothing_outlives_a_reset_that_is_made_at_the_same_moment(world: World, adding: str) -> None:
+    """Who stole a phone may be at it at that moment; and recovery codes that are left keep the owner from enrolling."""
+    for number in range(12):
+        user, _ = world.person()
+        begun = call(user, "enrol-begin", proof=PASSWORD)[1]
+        token = Token(begun["secret"])
+        body = {"ticket": begun["ticket"], "code": token.code()}
+        if adding != "enrol-confirm":
+            assert call(user, "enrol-confirm", **body)[0] == "ok"
+            body = {"proof": token.code(), **({"services": "imap"} if "app" in adding else {})}
+        with ThreadPoolExecutor(2) as pool:
+            added = pool.submit(call, user, adding, **body)
+            time.sleep(0.001 * (number % 6))
+            pool.submit(call, "root", "reset", user=user).result()
+        status = call("root", "status", user=user)[1]
+        left = {what: status[what] for what in ("enrolled", "tokens", "recovery_codes", "app_passwords")}
+        assert left == {"enrolled": False, "tokens": [], "recovery_codes": 0, "app_passwords": 0}, added.result()
 
 
 class TestBypass:

@@ -178,6 +178,20 @@ def test_a_ticket_does_not_outlive_what_proved_it(world: World, alice: tuple[str
     assert confirmed[1]["reason"] == "overtaken"
 
 
+@pytest.mark.parametrize("verb", ["token-remove", "token-disable"])
+def test_nor_does_it_outlive_the_device_that_did(world: World, alice: tuple[str, Token], verb: str) -> None:
+    """Who found the phone may have begun to enrol their own with it before its owner removes it."""
+    user, found = alice
+    begun = call(user, "enrol-begin", proof=found.code())[1]
+    beside = call(user, "enrol-begin", proof=found.code())[1]
+    first = enrol_another(user, found)
+    code = Token(beside["secret"]).code()
+    assert call(user, "enrol-confirm", ticket=beside["ticket"], code=code)[0] == "ok", "another that is added ends none"
+    assert call("root", verb, user=user, id=first)[0] == "ok"
+    code = Token(begun["secret"]).code()
+    assert call(user, "enrol-confirm", ticket=begun["ticket"], code=code)[1]["reason"] == "overtaken"
+
+
 def test_at_a_terminal(world: World, alice: tuple[str, Token]) -> None:
     user, token = alice
     seen = converse(["otpctl", "recovery-codes"], [token.code(), ""], user)
