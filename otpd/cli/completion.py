@@ -31,7 +31,12 @@ def app_password_ids(context: click.Context, _parameter: click.Parameter, begun:
     return _ids(context, begun, "app-password-list", "app_passwords")
 
 
-def _ids(context: click.Context, begun: str, verb: str, field: str) -> list[CompletionItem]:
+def device_ids(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The ids of the user's remembered devices, with their addresses."""
+    return _ids(context, begun, "device-list", "devices", "address")
+
+
+def _ids(context: click.Context, begun: str, verb: str, field: str, label: str = "label") -> list[CompletionItem]:
     settings, user = _settings(context), context.params.get("user")
     if settings is None:
         return []
@@ -39,7 +44,7 @@ def _ids(context: click.Context, begun: str, verb: str, field: str) -> list[Comp
     with suppress(Unreachable):
         done, reply = client.call(verb, {"user": user} if user else {})
         found = reply[field] if done else []
-        return [CompletionItem(one["id"], help=one["label"]) for one in found if one["id"].startswith(begun)]
+        return [CompletionItem(one["id"], help=one[label]) for one in found if one["id"].startswith(begun)]
     return []
 
 

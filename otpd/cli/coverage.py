@@ -65,8 +65,9 @@ def people(session: Session, groups: Iterable[str] = ()) -> list[Person]:
             advance(len(reply["users"]))
     groups = tuple(groups)
     names = {name for group in groups for name in members(session, group)} if groups else accounts() | set(known)
+    listed = {entry.pw_name for entry in pwd.getpwall()}  # to ask for each by name takes long where they are many
     return [
-        Person(**{**known.get(name, {"name": name}), "account": name not in known or _exists(name)})
+        Person(**{**known.get(name, {"name": name}), "account": name in listed or _exists(name)})
         for name in sorted(names)
     ]
 

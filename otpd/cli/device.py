@@ -2,6 +2,7 @@
 
 import click
 
+from otpd.cli import completion
 from otpd.cli.session import Session, json_option, pass_session, user_option
 from otpd.cli.table import show_table
 from otpd.cli.users import date
@@ -37,7 +38,7 @@ def listing(session: Session, user: str | None) -> None:
 
 @device.command()
 @user_option
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=completion.device_ids)
 @click.option("--all", "everything", is_flag=True, help="Forget all of them.")
 @json_option
 @pass_session

@@ -64,7 +64,7 @@ def disable(session: Session, user: str | None, id: str) -> None:  # noqa: A002
       otpctl token disable 7bc28b59-75a7-53bf-aa74-f3bcd74eed87
     """
     reply = session.call("token-disable", user=user, id=id)
-    session.show(reply, _("Disabled: its codes are refused. Undo: otpctl token enable"))
+    session.show(reply, _("Disabled: its codes are refused. Undo: otpctl token enable {id}", id=id))
 
 
 @token.command()

@@ -29,7 +29,7 @@ def sentences(reply: dict[str, Any], user: str | None) -> list[str]:
     name = another(user)
     if reply.get("away"):
         return _away(reply["offline"])
-    lines = [_factor(reply["enrolled"], name)]
+    lines = [_factor(reply["enrolled"], bool(reply["recovery_codes"]), name)]
     for token in reply["tokens"]:
         label, state, since = token["label"] or _("token"), state_of(token), date(token["created"])
         since = _("{state}, since {since}, id {id}", state=state, since=since, id=token["id"])
@@ -53,11 +53,13 @@ def sentences(reply: dict[str, Any], user: str | None) -> list[str]:
     return lines + _counts(reply.get("offline", {}))
 
 
-def _factor(enrolled: bool, name: str) -> str:  # noqa: FBT001 - a field of the reply
+def _factor(enrolled: bool, may_recover: bool, name: str) -> str:  # noqa: FBT001 - fields of the reply
     if enrolled:
         return _("{name} has a second factor.", name=name) if name else _("You have a second factor.")
     if name:
         return _("{name} has no second factor yet. Make a ticket: otpctl user ticket {name}", name=name)
+    if may_recover:
+        return _("You have no token any more. Set one up, with a recovery code as proof: otpctl enroll")
     return _("You have no second factor yet. Set one up: otpctl enroll")
 
 

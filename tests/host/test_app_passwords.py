@@ -1,6 +1,7 @@
 """App passwords as their owners manage them: from where and until when one opens, when it was last used."""
 
 import json
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import Token, pam_service, run
-from rig.people import as_user
+from rig.people import as_user, converse
 
 from otpd import app_password
 from otpd.adapters.key_file import read_key_ring
@@ -148,6 +149,33 @@ def test_renaming_and_revoking_all(world: World, alice: tuple[str, Token]) -> No
     assert (done, sorted(reply["ids"])) == ("ok", sorted(record["id"] for record in made))
     assert not any(opens(world, user, record["password"]) for record in made)
     assert call(user, "app-password-revoke-all")[1]["reason"] == "no-such-app-password", "and no code is asked for"
+
+
+def test_at_their_owners_terminal(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    for label in ("phone", "laptop"):
+        seen = converse(
+            ["otpctl", "app-password", "create", "--service", "imap", "--label", label], [token.code()], user
+        )
+        assert seen.succeeded, seen.screen
+        world.secrets |= set(re.findall(r"otpd(?:-[0-9a-z]{6}){6}", seen.screen))
+    (first, second) = (record["id"] for record in call(user, "app-password-list")[1]["app_passwords"])
+    for words, said in (
+        (["rename", first, "old phone"], "Renamed: old phone"),
+        (["revoke", first], f"Revoked: {first} opens nothing"),
+        (["revoke-all"], f"Revoked: {second}. They open nothing"),
+    ):
+        seen = converse(["otpctl", "app-password", *words], [token.code()], user)
+        assert seen.succeeded, seen.screen
+        assert said in seen.screen
+    assert "No app passwords." in run("otpctl", "app-password", "list", user=user)
+    # An administrator sees what there is, and revokes it; what it is, nobody is told again.
+    made = make(user, "--label", "tablet")
+    assert "tablet" in run("otpctl", "user", "show", user)
+    for shown in (["user", "show", user], ["app-password", "list", "--user", user]):
+        assert made["password"][12:] not in run("otpctl", *shown) + run("otpctl", *shown, "--json")
+    run("otpctl", "app-password", "revoke", made["id"], "--user", user)
+    assert not opens(world, user, made["password"])
 
 
 def test_the_limit_is_the_sites(world: World, alice: tuple[str, Token]) -> None:

@@ -71,6 +71,41 @@ def test_ids_are_the_users_own(world: World, alice: tuple[str, Token]) -> None:
         assert offered in bash(f"{words} {user} ")
 
 
+def test_nobody_is_offered_what_is_another_users(world: World, alice: tuple[str, Token]) -> None:
+    """TAB asks otpd as whoever presses it."""
+    user, token = alice
+    mallory, _ = world.person()
+    call(user, "app-password-create", services="imap", proof=token.code())
+    for line in ("app-password revoke", "token rename"):
+        words = f"otpctl {line} --user {user}".split()
+        asked = {
+            "_OTPCTL_COMPLETE": "bash_complete",
+            "COMP_WORDS": " ".join(words) + " ",
+            "COMP_CWORD": str(len(words)),
+        }
+        assert run("otpctl", user=user, env=os.environ | asked).strip()
+        assert not run("otpctl", user=mallory, env=os.environ | asked).strip()
+    assert f"verb=status user={user} reason=not-permitted\n" in world.host.log("otpd")
+
+
+def test_after_tab_at_a_prompt_of_bash(world: World, alice: tuple[str, Token]) -> None:
+    """As its user presses it, with the completion that is loaded by itself."""
+    user, _ = alice
+    token_id = call(user, "status")[1]["tokens"][0]["id"]
+    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "bash", "--norc", "-i"]
+    child = pexpect.spawn(become[0], become[1:], env=os.environ | {"TERM": "dumb", "PS1": "ready> "}, encoding="utf-8")
+    try:
+        child.expect("ready> ", 20)
+        child.sendline(". /usr/share/bash-completion/bash_completion; PS1='set''> '")
+        child.expect("set> ", 20)
+        child.send("otpctl token rename \t")
+        child.expect(token_id, 20)
+        child.send("\x15otpctl app-password revoke-a\t")
+        child.expect("revoke-all", 20)
+    finally:
+        child.close(force=True)
+
+
 def test_without_otpd_nothing_is_offered_and_nothing_said(world: World) -> None:
     settings = Path("/etc/otpd/otpd.toml")
     kept = settings.read_text()

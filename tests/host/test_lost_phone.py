@@ -36,7 +36,24 @@ def test_each_recovery_code_opens_once_where_a_code_does(world: World, alice: tu
         assert (f"{left} of them" if left else "None is left.") in told[0]
         assert ("Make new ones" in told[0]) == (left <= 3)
         assert world.outcome("anything", user, code) == AUTH_ERR, "a second time"
-    assert 'reason="wrong or used recovery code"' in world.host.log("otpd")
+    log = world.host.log("otpd")
+    for left in range(10):
+        assert f'accepted user={user} service=anything reason=accepted detail="recovery code, {left} left"' in log
+    assert 'reason="wrong or used recovery code"' in log
+
+
+def test_ssh_tells_of_a_recovery_code_before_the_shell(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    code = recovery_codes(world, user, token)[0]
+    port = world.host.start_sshd()
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    seen = converse(
+        ["sh", "-c", 'sleep 6 | ssh -tt -F none "$@"', "sh", "-p", str(port), *options, f"{user}@127.0.0.1"],
+        [PASSWORD, code],
+        seconds=8,
+    )
+    world.host.stop("sshd")
+    assert "You used a recovery code. 9 of them are left." in seen.screen
 
 
 def test_a_typo_in_a_recovery_code_is_no_guess(world: World, alice: tuple[str, Token]) -> None:
@@ -99,6 +116,7 @@ def test_the_last_device_stays_unless_root_removes_it(world: World, alice: tuple
     run("otpctl", "token", "remove", only, "--user", user)
     assert call(user, "status")[1]["enrolled"] is False
     assert call(user, "enrol-begin")[1]["kind"] == "code", "the recovery codes are left, and the password is not enough"
+    assert "Set one up, with a recovery code as proof" in run("otpctl", "status", user=user)
 
 
 @pytest.mark.parametrize("verb", ["token-remove", "token-disable"])
@@ -190,6 +208,31 @@ def test_nor_does_it_outlive_the_device_that_did(world: World, alice: tuple[str,
     assert call("root", verb, user=user, id=first)[0] == "ok"
     code = Token(begun["secret"]).code()
     assert call(user, "enrol-confirm", ticket=begun["ticket"], code=code)[1]["reason"] == "overtaken"
+
+
+def test_tokens_at_their_owners_terminal(world: World, alice: tuple[str, Token]) -> None:
+    user, token = alice
+    first = enrol_another(user, token)
+    codes = recovery_codes(world, user, token)
+
+    def otpctl(*words: str) -> str:
+        seen = converse(["otpctl", "token", *words], [codes.pop()], user)
+        assert seen.succeeded, seen.screen
+        assert seen.prompts == ("Current verification code: ",)
+        return seen.screen
+
+    assert "Renamed: old phone" in otpctl("rename", first, "old phone")
+    assert "old phone" in run("otpctl", "token", "list", user=user)
+    assert f"Undo: otpctl token enable {first}" in otpctl("disable", first)
+    assert world.outcome("anything", user, token.code()) == AUTH_ERR
+    assert "accepted again" in otpctl("enable", first)
+    assert world.outcome("anything", user, token.code()) == SUCCESS
+    assert "refused for good" in otpctl("remove", first)
+    assert world.outcome("anything", user, token.code()) == AUTH_ERR
+    (last,) = call(user, "status")[1]["tokens"]
+    seen = converse(["otpctl", "token", "remove", last["id"]], [], user)
+    assert (seen.succeeded, seen.prompts) == (False, ()), "and no code is asked for"
+    assert "ask your administrator" in seen.screen
 
 
 def test_at_a_terminal(world: World, alice: tuple[str, Token]) -> None:

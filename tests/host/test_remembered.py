@@ -18,6 +18,7 @@ from otpd.secret import Secret
 from otpd.values import UserName
 
 from .conftest import World, eventually
+from .test_completion import bash
 from .test_control import CONTROL, call, enrol_another, send
 from .test_faults import restarted
 from .test_keys import RING, directory, soon
@@ -161,6 +162,7 @@ def test_forgetting(world: World, alice: tuple[str, Token]) -> None:
     remember(world, user, token)
     remember(world, user, token, rhost=THERE)
     first = next(device for device in devices(user) if device["address"] == HERE)
+    assert str(first["id"]) in bash(f"otpctl device forget --user {user} ")
     run("otpctl", "device", "forget", str(first["id"]), "--user", user)
     assert is_asked(world, user)
     assert not is_asked(world, user, rhost=THERE)
