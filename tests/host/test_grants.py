@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -347,19 +348,26 @@ class TestAdministrator:
             subprocess.run(["otpctl", "report", "--group", "nowhere"], capture_output=True, check=False).returncode == 1
         )
 
-    def test_thousands_of_users_in_one_walk(self, world: World) -> None:
-        ldif = "".join(
-            f"dn: uid=many{number:05},ou=otpd\nobjectClass: otpdUser\nuid: many{number:05}\noathFailureCount: 0\n\n"
-            for number in range(3000)
-        )
-        world.host.ldap("ldapadd", stdin=ldif)
+    def test_thousands_of_users(self, world: World) -> None:
+        """Of 5,000 entries, the first has no account any more; of 5,000 accounts, the last has no entry."""
+        many = [f"many{number:05}" for number in range(5001)]
+        entry = "dn: uid={0},ou=otpd\nobjectClass: otpdUser\nuid: {0}\noathFailureCount: 0\n\n"
+        world.host.ldap("ldapadd", stdin="".join(entry.format(name) for name in many[:-1]))
+        passwd = Path("/etc/passwd")
+        before = passwd.read_text()
+        lines = (f"{name}:x:{200_000 + number}:100::/:/bin/sh\n" for number, name in enumerate(many) if number)
+        passwd.write_text(before + "".join(lines))
         try:
+            started = time.monotonic()
             users = {one["name"]: one for one in filtered(group=())}
-            assert sum(name.startswith("many") for name in users) == 3000
-            assert users["many00000"]["account"] is False
+            assert time.monotonic() - started < 15
+            assert set(many) <= set(users)
+            assert [users[name]["account"] for name in (many[0], many[1], many[-1])] == [False, True, True]
+            assert many[-1] in run("otpctl", "user", "list", "--group", "users", "--not-enrolled")
+            assert "5000" in run("otpctl", "report", "--group", "users")
         finally:
-            names = "".join(f"uid=many{number:05},ou=otpd\n" for number in range(3000))
-            world.host.ldap("ldapdelete", stdin=names)
+            passwd.write_text(before)
+            world.host.ldap("ldapdelete", stdin="".join(f"uid={name},ou=otpd\n" for name in many[:-1]))
 
 
 def filtered(*flags: str, group: tuple[str, ...] = ("--group", "staff-of-ours")) -> list[dict[str, Any]]:
