@@ -209,10 +209,13 @@ class Dialogue:
 
     def _let_in(self, state: State, outcome: Outcome) -> Done:
         rules, address = self._rules(state), remembered.address_of(state.rhost)
-        if outcome.remembers and rules.remember_hours and address:
+        token = outcome.token
+        if token and rules.remember_hours and address:
             name, seconds = UserName(state.user), rules.remember_hours * _HOUR_SECONDS
             self.parts.aside(
-                lambda deadline: remembered.remember(self.parts, name, _group(state, rules), address, seconds, deadline)
+                lambda deadline: remembered.remember(
+                    self.parts, name, token, _group(state, rules), address, seconds, deadline
+                )
             )
         return _accept(state, outcome)
 

@@ -16,7 +16,7 @@ from otpd.otp import Windows
 from otpd.policy import ProofName
 from otpd.seal import KeyRing
 from otpd.secret import Secret
-from otpd.values import ServiceName, UserName
+from otpd.values import EntryId, ServiceName, UserName
 
 
 class Reason(StrEnum):
@@ -51,9 +51,9 @@ class Outcome:
 
     ``authtok`` is the password part of an answer that was accepted, and ``detail`` is for the log. ``info`` is told to
     the person: after a proof that was accepted anywhere, after one that was refused at the shell alone. ``offline``
-    says that it was judged by what this host remembers, ``remembers`` that the person may be remembered for it.
-    ``delivery`` is a sentence that is the same for everybody: something was asked for that will be delivered, and the
-    person is asked again. That is no try.
+    says that it was judged by what this host remembers. ``token`` is the token whose code it was; a person may be
+    remembered for that, and for nothing else. ``delivery`` is a sentence that is the same for everybody: something was
+    asked for that will be delivered, and the person is asked again. That is no try.
     """
 
     reason: Reason
@@ -61,7 +61,7 @@ class Outcome:
     detail: str = ""
     info: str = ""
     offline: bool = False
-    remembers: bool = False
+    token: EntryId | None = None
     delivery: str = ""
 
     @property

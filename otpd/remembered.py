@@ -43,10 +43,15 @@ def knows(parts: Parts, user: User, group: str, address: str, seconds: float, de
     return None
 
 
-def remember(parts: Parts, name: UserName, group: str, address: str, seconds: float, deadline: Deadline) -> None:
-    """Remember a user who just gave a code; the ones that have expired go, and none is added to too many."""
+def remember(  # noqa: PLR0913, PLR0917 - all that it depends on
+    parts: Parts, name: UserName, token: EntryId, group: str, address: str, seconds: float, deadline: Deadline
+) -> None:
+    """Remember a user who just gave a code of ``token``, unless that was disabled or removed meanwhile.
+
+    The ones that have expired go, and none is added to too many.
+    """
     user, now = parts.directory.user(name, deadline), float(int(parts.clock.wall()))
-    if user is None or not user.usable_tokens:
+    if user is None or token not in {one.id for one in user.usable_tokens}:
         return
     wanted, left = _id(group, address), 0
     for other in parts.directory.devices(name, deadline):

@@ -121,7 +121,7 @@ def _spend(user: UserName, token: Token, step: TimeStep, attempt: Attempt, parts
         if parts.directory.spend_step(user, current, step, attempt.deadline, use):
             clock = moving_factor.clock(token.parameters, use.drift)
             info = clock if attempt.at_shell else ""
-            return Outcome(Reason.ACCEPTED, detail=f"token {token.id}", info=info, remembers=True)
+            return Outcome(Reason.ACCEPTED, detail=f"token {token.id}", info=info, token=token.id)
         fresh = parts.directory.user(user, attempt.deadline)
         usable = fresh.usable_tokens if fresh else ()
         current = next((other for other in usable if other.id == token.id), None)

@@ -3,19 +3,22 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import Token, run
 from rig.people import as_user
 
+from otpd import remembered
+from otpd.adapters import config
 from otpd.adapters.key_file import read_key_ring
+from otpd.daemon import compose
 from otpd.protocol import Answer, Ask, Begin, Done, Request, decode_reply, encode_request
-from otpd.remembered import DEVICE_PURPOSE
 from otpd.remembered import _digest as digest
 from otpd.seal import KeyRing
 from otpd.secret import Secret
-from otpd.values import UserName
+from otpd.values import EntryId, UserName
 
 from .conftest import World, eventually
 from .test_completion import bash
@@ -138,7 +141,7 @@ def write_again(user: str, seconds: int, ring: KeyRing) -> None:
     [device], known = here.devices(name, soon()), here.user(name, soon())
     assert known
     device = replace(device, created=device.created - seconds, expires=device.expires - seconds)
-    sealed = ring.seal(DEVICE_PURPOSE, (name, device.id), digest(known, device))
+    sealed = ring.seal(remembered.DEVICE_PURPOSE, (name, device.id), digest(known, device))
     here.put_device(name, replace(device, sealed_digest=sealed), soon())
 
 
@@ -178,6 +181,11 @@ def test_what_becomes_of_a_token_ends_it(world: World, alice: tuple[str, Token])
     first = enrol_another(user, token)
     assert devices(user) == []
     assert is_asked(world, user), "another device was added"
+    third = enrol_beside(user, token)
+    remember(world, user, token)
+    run("otpctl", "token", "remove", third, "--user", user)
+    assert devices(user) == []
+    assert is_asked(world, user), "another token was removed"
     for verb, undo in (("token-disable", "token-enable"), ("disable", "enable")):
         world.host.forget_steps(user)
         token.last_step = 0
@@ -190,6 +198,35 @@ def test_what_becomes_of_a_token_ends_it(world: World, alice: tuple[str, Token])
             else:
                 assert is_asked(world, user), step
     assert devices(user) == []
+
+
+def enrol_beside(user: str, token: Token) -> str:
+    """One more token; its id."""
+    before = tokens(user)
+    enrol_another(user, token)
+    (new,) = tokens(user) - before
+    return new
+
+
+def tokens(user: str) -> set[str]:
+    return {one["id"] for one in call(user, "status")[1]["tokens"]}
+
+
+def test_nobody_is_remembered_for_a_token_that_went_meanwhile(world: World, alice: tuple[str, Token]) -> None:
+    """A login writes the entry when it is over: a thief's, whom its owner outran by removing that token."""
+    user, token = alice
+    first = call(user, "status")[1]["tokens"][0]["id"]
+    second = enrol_beside(user, token)
+    run("otpctl", "token", "remove", first, "--user", user)
+    for gone, known in ((first, False), (second, True)):
+        as_user("otpd", remember_late, user, gone, read_key_ring(RING))
+        assert bool(devices(user)) == known
+        assert is_asked(world, user) != known
+
+
+def remember_late(user: str, token: str, ring: KeyRing) -> None:
+    parts = compose(config.load(Path("/etc/otpd/otpd.toml")), ring, ["control"]).dialogue.parts
+    remembered.remember(parts, UserName(user), EntryId(token), "shell", HERE, 3600.0, soon())
 
 
 def test_a_recovery_code_is_not_remembered(world: World, alice: tuple[str, Token]) -> None:
