@@ -14,7 +14,7 @@ from otpd.errors import DirectoryError, HelperError, SealError, TicketError
 from otpd.factor import Attempt, Outcome, Parts, Reason
 from otpd.factors import judge, offers, prompt_of
 from otpd.identity import Accounts, Peer
-from otpd.policy import Policy, ServicePolicy
+from otpd.policy import BYPASS, Policy, ProofName, ServicePolicy
 from otpd.protocol import DIALOGUE_SECONDS, Answer, Ask, Begin, Cancel, Done, Reply, Request
 from otpd.secret import Secret
 from otpd.texts import _, mark, speaking
@@ -115,7 +115,7 @@ class Dialogue:
             return _accept(state, Outcome(Reason.ACCEPTED, detail=f"remembered device {device}"))
         said = offers(rules.accept)
         if request.authtok is not None:
-            outcome = self._judge(state, request.authtok, deadline)
+            outcome = self._judge(state, request.authtok, rules.judged, deadline)
             if outcome.accepted:
                 return self._let_in(state, outcome)
             if request.use_first_pass:
@@ -136,8 +136,8 @@ class Dialogue:
     ) -> Reply:
         rules, user, service = self._rules(state), UserName(state.user), ServiceName(state.service)
         if stage.name == "prove":
-            # A bypass code, for who has no phone to enrol at the moment; or a code, of who enrolled meanwhile.
-            outcome = self._judge(state, typed, deadline)
+            # For who has no phone to enrol at the moment.
+            outcome = self._judge(state, typed, (BYPASS,), deadline)
             if outcome.accepted:
                 return self._let_in(state, outcome)
             if outcome.reason is Reason.OTHER_HOST:
@@ -161,7 +161,7 @@ class Dialogue:
         if state.enrolment is not None:
             stage = Stage.from_ticket(state.enrolment)
             return self._go_on_enrolling(peer, request.text, state, stage, expires, deadline)
-        outcome = self._judge(state, request.text, deadline)
+        outcome = self._judge(state, request.text, rules.judged, deadline)
         if outcome.accepted:
             return self._let_in(state, outcome)
         if outcome.delivery and state.deliveries < _MOST_DELIVERIES:
@@ -178,7 +178,7 @@ class Dialogue:
         ticket = self.tickets.reissue(_PURPOSE, peer.uid, asdict(state), expires)
         return Ask(dialogue=ticket, prompt=prompt_of(rules.accept[0]), infos=infos)
 
-    def _judge(self, state: State, typed: Secret, deadline: Deadline) -> Outcome:
+    def _judge(self, state: State, typed: Secret, accept: tuple[ProofName, ...], deadline: Deadline) -> Outcome:
         attempt = Attempt(
             user=UserName(state.user) if state.known else _NOBODY,
             service=ServiceName(state.service),
@@ -187,7 +187,7 @@ class Dialogue:
             rhost=state.rhost,
             known=state.known,
         )
-        outcome = judge(self._rules(state).judged, attempt, self.parts)
+        outcome = judge(accept, attempt, self.parts)
         # A typo is told before anybody is looked up: it must be told of names that nobody has, too.
         if state.known or outcome.reason is Reason.TYPO:
             return outcome

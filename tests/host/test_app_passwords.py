@@ -155,7 +155,7 @@ def test_at_their_owners_terminal(world: World, alice: tuple[str, Token]) -> Non
     user, token = alice
     for label in ("phone", "laptop"):
         seen = converse(
-            ["otpctl", "app-password", "create", "--service", "imap", "--label", label], [token.code()], user
+            ["otpctl", "app-password", "create", "--service", "imap", "--label", label], [token.code(), ""], user
         )
         assert seen.succeeded, seen.screen
         world.secrets |= set(re.findall(r"otpd(?:-[0-9a-z]{6}){6}", seen.screen))
