@@ -39,7 +39,8 @@ _HINTS: Final = {
 class State:
     """What travels in the ticket; ``enrolment`` is a :class:`~otpd.enrol_at_login.Stage`, while one goes on.
 
-    ``deliveries`` is how often something was asked for that has to be delivered.
+    ``deliveries`` is how often something was asked for that has to be delivered. ``peer`` is whose word all this is,
+    for the log, where it is not root's: anybody may begin a dialogue of their own in the name of any service.
     """
 
     user: str
@@ -49,6 +50,7 @@ class State:
     forward_pass: bool
     tries: int
     deliveries: int = 0
+    peer: str = ""
     enrolment: dict[str, Any] | None = None
 
 
@@ -96,6 +98,7 @@ class Dialogue:
             rhost=request.rhost,
             forward_pass=request.forward_pass,
             tries=0,
+            peer="" if peer.is_root else str(peer),
         )
         return state, self.parts.clock.monotonic() + DIALOGUE_SECONDS
 
@@ -244,6 +247,7 @@ def _record(event: str, state: State, outcome: Outcome) -> None:
         user=state.user,
         service=state.service,
         rhost=state.rhost,
+        peer=state.peer,
         reason=outcome.reason,
         detail=outcome.detail,
         offline="yes" if outcome.offline else None,

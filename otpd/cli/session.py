@@ -213,20 +213,22 @@ show_secret_option: Final = click.option(
 
 
 def may_show_secret(session: Session, told: bool) -> None:  # noqa: FBT001 - an option's value
-    """Refuse to show a secret where it stays, in a file, a pipe or on a terminal, unless told to."""
-    if told:
-        return
+    """Refuse to show a secret where it stays, unless told to."""
+    why = "" if told else where_it_stays(session)
+    if why:
+        raise click.UsageError(why)
+
+
+def where_it_stays(session: Session) -> str:
+    """Why a secret that is shown would stay, in a file, a pipe or on a terminal; empty where it would not."""
     at_terminal = sys.stdout.isatty()
     if at_terminal and session.as_json:
-        raise click.UsageError(_("--json would leave a secret on the terminal; leave it out, or add --show-secret."))
+        return _("--json would leave a secret on the terminal; leave it out, or add --show-secret.")
     if not at_terminal and not session.as_json:
-        raise click.UsageError(
-            _("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
-        )
+        return _("this would write a secret into a file or pipe; add --show-secret or --json to do so.")
     if at_terminal and (fault := secret_screen.fault()):
-        raise click.UsageError(
-            _("this terminal would keep the secret ({why}); add --show-secret to show it there.", why=fault)
-        )
+        return _("this terminal would keep the secret ({why}); add --show-secret to show it there.", why=fault)
+    return ""
 
 
 def _set_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call

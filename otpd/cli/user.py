@@ -6,7 +6,7 @@ import click
 
 from otpd.cli.coverage import Person, chosen, people
 from otpd.cli.secret_page import Page
-from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option
+from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, where_it_stays
 from otpd.cli.table import show_table
 from otpd.cli.users import moment, sentences
 from otpd.texts import _, mark, plural
@@ -130,28 +130,38 @@ def unlock(session: Session, name: str) -> None:
 
 @user.command()
 @name_argument
-@click.option("--ticket", "with_ticket", is_flag=True, help="Make an enrolment ticket, good for 24 hours, too.")
+@click.option(
+    "--ticket/--no-ticket",
+    "with_ticket",
+    default=None,
+    help="Make an enrolment ticket, good for 24 hours, too. [default: where it can be shown]",
+)
 @show_secret_option
 @json_option
 @pass_session
-def reset(session: Session, name: str, with_ticket: bool, show_secret: bool) -> None:  # noqa: FBT001 - click's call
-    """Forget every token, recovery code, app password and ticket of a user.
+def reset(session: Session, name: str, with_ticket: bool | None, show_secret: bool) -> None:  # noqa: FBT001 - click's call
+    """Forget every token, recovery code, app password and ticket of a user, and make a ticket to enrol anew with.
 
     The user is then as before the first enrolment. An enrolment that was begun before cannot be finished.
 
     \b
     Example:
-      otpctl user reset alice --ticket     (everything of hers was stolen)
+      otpctl user reset alice               (everything of hers was stolen)
+      otpctl user reset bob --no-ticket     (he is not to come back)
     """
     if with_ticket:
         may_show_secret(session, show_secret)
     reply = session.call("reset", user=name)
     text = _("Reset: {name} has no second factor and no app passwords any more.", name=name)
-    if not with_ticket:
-        session.show(reply, text)
+    wanted = with_ticket or (with_ticket is None and (show_secret or not where_it_stays(session)))
+    made, ticket = session.try_call("ticket", user=name, hours="24") if wanted else (False, {})
+    if made:
+        session.show_secret({**reply, "ticket": ticket}, _ticket_page(ticket), text)
         return
-    made = session.call("ticket", user=name, hours="24")
-    session.show_secret({**reply, "ticket": made}, _ticket_page(made), text)
+    session.show(reply, text)
+    # One who is disabled, or whose account is gone, has no use for a ticket, and gets none unless it was asked for.
+    if with_ticket or ticket.get("reason") not in (None, "disabled", "no-such-user"):
+        session.refuse(ticket)
 
 
 @user.command()

@@ -199,6 +199,9 @@ def test_control_sock_begins_dialogues_for_the_peer_alone(world: World, alice: t
     assert decode_reply(as_user(mallory, send, CONTROL, answer)[0]) == Done(verdict="refuse")
     assert decode_reply(as_user(user, send, CONTROL, answer)[0]) == Done(verdict="accept")
     assert decode_reply(as_user(user, send, CONTROL, answer)[0]) != Done(verdict="accept")
+    # It is the user's own word that the service is called so, and the log says whose word it is.
+    said = f"accepted user={user} service=lock peer=uid:{pwd.getpwnam(user).pw_uid} reason=accepted"
+    assert said in world.host.log("otpd-control")
 
 
 def test_auth_sock_is_closed_to_users(alice: tuple[str, Token]) -> None:

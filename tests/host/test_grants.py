@@ -123,15 +123,23 @@ class TestTicket:
         run("otpctl", "user", "reset", user)
         assert call(user, "enrol-begin", proof=again)[1]["reason"] == "proof-refused"
 
-    def test_reset_makes_one_when_asked(self, world: World, alice: tuple[str, Token]) -> None:
+    def test_reset_makes_one(self, world: World, alice: tuple[str, Token]) -> None:
         user, _ = alice
-        made = json.loads(run("otpctl", "user", "reset", user, "--ticket", "--json"))
+        assert "ticket" not in json.loads(run("otpctl", "user", "reset", user, "--json", "--no-ticket"))
+        made = json.loads(run("otpctl", "user", "reset", user, "--json"))
         world.secrets.add(made["ticket"]["secret"])
         assert call(user, "status")[1]["enrolled"] is False
         assert enrol(world, user, made["ticket"]["secret"])[0] == "ok"
         done = subprocess.run(["otpctl", "user", "reset", user, "--ticket"], capture_output=True, check=False)
         assert (done.returncode, done.stdout) == (2, b""), "into a pipe"
         assert call(user, "status")[1]["enrolled"] is True, "nothing was done"
+        # Into a pipe none is made, unless it was asked for; and none that nobody could use.
+        assert "second factor" in run("otpctl", "user", "reset", user)
+        assert call(user, "status")[1]["grants"] == []
+        run("otpctl", "user", "disable", user)
+        assert "ticket" not in json.loads(run("otpctl", "user", "reset", user, "--json"))
+        asked = run("otpctl", "user", "reset", user, "--json", "--ticket", check=False)
+        assert json.loads(asked.splitlines()[-1])["error"] == "disabled"
 
 
 def test_a_reset_ends_an_enrolment_that_the_account_password_began(world: World) -> None:
