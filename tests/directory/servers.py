@@ -32,7 +32,7 @@ CONF: Final = REPOSITORY / "conf"
 ADMIN_PASSWORD: Final = "the directory manager"
 _SECONDS: Final = 30
 
-_SLAPD: Final = """\
+SLAPD_CONFIG: Final = """\
 dn: cn=config
 objectClass: olcGlobal
 cn: config
@@ -93,7 +93,7 @@ nsslapd-secureport: {secure_port}
 replace: nsslapd-security
 nsslapd-security: on
 """
-_SUFFIX_ENTRY: Final = f"dn: {SUFFIX}\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n"
+SUFFIX_ENTRY: Final = f"dn: {SUFFIX}\nobjectClass: dcObject\nobjectClass: organization\ndc: example\no: Example\n"
 
 
 @dataclass
@@ -182,7 +182,7 @@ class Server:
 
     def grow(self) -> None:
         """The tree and the account that otpd needs: the sample, word for word."""
-        self.apply(_SUFFIX_ENTRY)
+        self.apply(SUFFIX_ENTRY)
         self.apply(sample("tree"))
         change = ["ldappasswd", "-x", "-H", self.uri, "-D", self.admin, "-w", ADMIN_PASSWORD, "-s", PASSWORD, ACCOUNT]
         run(*change)
@@ -226,7 +226,7 @@ class Slapd(Server):
         (root / folder[1:] / "slapd.d").mkdir()
         for which in schema:
             (root / f"srv/{which}.ldif").write_text((CONF / f"{which}.ldif").read_text())
-        config = _SLAPD.format(
+        config = SLAPD_CONFIG.format(
             tls=tls,
             otp="olcModuleLoad: otp\n" if otp else "",
             schema="".join(f"include: file:///srv/{which}.ldif\n\n" for which in schema),

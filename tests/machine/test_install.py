@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
+from directory.servers import ACCOUNT, ADMIN_PASSWORD, BASE, SLAPD_CONFIG, SUFFIX, SUFFIX_ENTRY, sample
 from machine.machine import SOURCE, Machine, booted
 from rig.host import LDAPI, Token
 from rig.people import Answer, Seen
@@ -478,6 +479,53 @@ def test_an_app_password_opens_its_service_until_it_is_revoked(world: World) -> 
 def test_a_rebooted_machine_lets_in_as_before(world: World) -> None:
     world.machine.reboot()
     assert world.machine.run("systemctl", "is-system-running", check=False).strip() == "running"
+    world.login()
+
+
+def test_over_to_the_sites_directory(world: World) -> None:
+    """``otpctl directory migrate`` on a host that people use: otpd goes on with the other directory."""
+    machine, uri = world.machine, "ldapi://%2Frun%2Fsite"
+    schema = "include: file:///etc/otpd/schema/otpd.ldif\n\n"
+    config = SLAPD_CONFIG.format(
+        tls="", otp="olcModuleLoad: otp\n", schema=schema, password=ADMIN_PASSWORD, suffix=SUFFIX, folder="/srv/site"
+    )
+    machine.write("/srv/site/config.ldif", config)
+    machine.shell("mkdir /srv/site/data /srv/site/slapd.d; slapadd -F /srv/site/slapd.d -n 0 -l /srv/site/config.ldif")
+    machine.run("systemd-run", "--unit=site", "slapd", "-d", "0", "-F", "/srv/site/slapd.d", "-h", uri)
+    machine.shell("until test -S /run/site; do sleep 0.1; done")
+    admin = ["-x", "-H", uri, "-w", ADMIN_PASSWORD, "-D"]
+    machine.run("ldapadd", *admin, f"cn=admin,{SUFFIX}", stdin=f"{SUFFIX_ENTRY}\n{sample('tree')}")
+    machine.run("ldappasswd", *admin, f"cn=admin,{SUFFIX}", "-s", PASSWORD, ACCOUNT)
+    machine.run("ldapmodify", *admin, "cn=admin,cn=config", "-a", stdin=sample("openldap"))
+    machine.write("/etc/otpd/site-password", PASSWORD)
+    machine.shell("chmod 600 /etc/otpd/site-password")
+    site = (
+        f'uris = ["{uri}"]\nbase_dn = "{BASE}"\nbind_dn = "{ACCOUNT}"\nbind_password_file = "/etc/otpd/site-password"'
+    )
+    machine.shell(f"cp {SETTINGS} /etc/otpd/site.toml")
+    machine.shell("sed -i '/^\\[directory\\]/,/^\\[/{/^[a-z]/d}' /etc/otpd/site.toml")
+    machine.write("/srv/site/directory", site + "\n")
+    machine.shell("sed -i '/^\\[directory\\]/r /srv/site/directory' /etc/otpd/site.toml")
+    code, pid = world.code(), world.pid()
+    migrate = ("otpctl", "directory", "migrate", "--to", "/etc/otpd/site.toml", "--json")
+    refused = json.loads(machine.run(*migrate, check=False).splitlines()[0])
+    assert "chown otpd /etc/otpd/site-password" in refused["message"], "only root could read it"
+    machine.shell("chown otpd /etc/otpd/site-password")
+    done = json.loads(machine.run(*migrate).splitlines()[-1])
+    assert done["restarted"]
+    assert done["verified"] == done["copied"] > 1
+    world.wait_for_another(pid)
+    machine.run("systemctl", "stop", "otpd-directory")  # nobody needs it any more
+    assert "let in" in world.ssh([PASSWORD, code]).screen
+    assert "let in" not in world.ssh([PASSWORD, code]).screen
+    assert json.loads(machine.run("otpctl", "status", "--json", user="alice"))["enrolled"]
+    assert machine.read(SETTINGS) == machine.read("/etc/otpd/site.toml")
+    # The way back is for this test alone: what was spent at the new directory, the old one does not know.
+    machine.shell(f"mv {SETTINGS}.embedded {SETTINGS}; systemctl start otpd-directory")
+    machine.shell("otpctl directory migrate --abort; systemctl restart otpd")
+    machine.shell(
+        "systemctl stop site; rm -r /srv/site /etc/otpd/site.toml /etc/otpd/site-password /var/lib/otpd-migration"
+    )
     world.login()
 
 
