@@ -121,7 +121,7 @@ class EnrolAtLogin:
             return End("refuse" if rules.tries == 1 else "exhausted", Reason.WRONG_PASSWORD)
         used = _("This ticket has expired, or was used. Ask your administrator for another.")
         text = used if _is_ticket(typed) else _("This was not accepted.")
-        return Question(Stage("prove", stage.tries + 1), prove_prompt(), (text,))
+        return Question(Stage("prove", stage.tries + 1), prove_prompt(), _messages(["", text]))
 
     def _scan(
         self, user: UserName, service: ServiceName, rules: ServicePolicy, grant: str, deadline: Deadline
@@ -148,7 +148,9 @@ class EnrolAtLogin:
             )
         if stage.tries + 1 >= _WRONG_CODES:
             return End("exhausted", Reason.WRONG_CODE)
-        return Question(Stage("scan", stage.tries + 1, pending), _("Code that the app shows now: "), (result.text,))
+        return Question(
+            Stage("scan", stage.tries + 1, pending), _("Code that the app shows now: "), _messages(["", result.text])
+        )
 
 
 def prove_prompt() -> str:

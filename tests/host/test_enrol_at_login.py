@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from module.pam_login import AUTH_ERR, MAXTRIES, SUCCESS
 from rig.host import CODE_ONLY, PASSWORD_THEN_CODE, Host, Token, pam_service, run
-from rig.people import Seen, converse, ssh
+from rig.people import converse, ssh
+from rig.screen import photograph, picture, scan, sentences
 
 from .conftest import PASSWORD, World
 from .test_control import call
-from .test_enrolment import picture, scan, shown
 from .test_faults import restarted
 
 PROVE = "Account password or enrolment ticket: "
@@ -72,12 +72,6 @@ def codes_on(world: World, screen: str) -> list[str]:
     return codes
 
 
-def text_of(seen: Seen) -> list[str]:
-    """The lines that were read, without the QR code and the recovery codes; typed newlines make empty ones."""
-    lines = [line.strip() for line in seen.screen.splitlines()]
-    return [line for line in lines if line.strip(" \u2580\u2584\u2588") and not re.match(r"[0-9a-z]{4}-", line)]
-
-
 def test_the_transcript(world: World, port: int, tmp_path: Path) -> None:
     """Password, QR code, code, recovery codes, in; each sentence of it."""
     user, token = world.person()
@@ -86,7 +80,7 @@ def test_the_transcript(world: World, port: int, tmp_path: Path) -> None:
     codes = codes_on(world, seen.screen)
     name = f"({user}@127.0.0.1)"
     groups = " ".join(re.findall("....", token.secret))
-    assert text_of(seen) == [
+    assert sentences(seen.screen) == [
         f"{name} Password:",
         name,
         "Set up your second factor: scan this with the authenticator app on your phone.",
@@ -102,9 +96,9 @@ def test_the_transcript(world: World, port: int, tmp_path: Path) -> None:
     ]
     assert len(set(codes)) == 10
     assert max(len(line) for line in seen.screen.splitlines()) <= 80
-    picture(shown(seen.screen), tmp_path / "qr.pbm")
-    assert f"secret={token.secret}&" in scan(tmp_path / "qr.pbm")
-    picture(shown(seen.screen), tmp_path / "qr.pbm", light_terminal=True)
+    for light in (False, True):
+        photograph(picture(seen.screen), tmp_path / "qr.png", light=light)
+        assert f"secret={token.secret}&" in scan(tmp_path / "qr.png", light=light)
     # From now on the code is asked for; the recovery codes work; the code that activated it is spent.
     assert not ssh(port, user, [PASSWORD, token.at(token.last_step)]).succeeded
     assert ssh(port, user, [PASSWORD, token.code()]).succeeded
@@ -158,7 +152,7 @@ def test_two_at_once(world: World, port: int) -> None:
 
     seen = ssh(port, user, [PASSWORD, enrol_elsewhere, lambda _: first.code()])
     assert seen.succeeded, seen.screen
-    assert text_of(seen)[5:] == [
+    assert sentences(seen.screen)[5:] == [
         f"({user}@127.0.0.1)",
         "Another enrolment, or a reset, came between, so this one was not activated.",
         "Remove it from the app. If you enrolled elsewhere just now, type a code of that.",
@@ -196,12 +190,13 @@ class TestProof:
         user, token = world.person()
         seen = ssh(port, user, ["wrong", "wrong again"])
         assert not seen.succeeded
-        assert text_of(seen) == [
+        assert sentences(seen.screen) == [
             f"({user}@127.0.0.1)",
             "You have no second factor yet, and logging in here takes one. Set it up now:",
             "you need a phone with an authenticator app.",
             "Account password or enrolment ticket:",
-            f"({user}@127.0.0.1) This was not accepted.",
+            f"({user}@127.0.0.1)",
+            "This was not accepted.",
             "Account password or enrolment ticket:",
             f"{user}@127.0.0.1: Permission denied (publickey).",
         ]
@@ -272,15 +267,17 @@ def test_without_a_picture(world: World) -> None:
     assert login.finish().code == SUCCESS
 
 
-def test_at_a_console(world: World) -> None:
+def test_at_a_console(world: World, tmp_path: Path) -> None:
     """``login`` itself, on a pty, with a QR code in ASCII, of which each line is within 80 columns."""
     user, token = world.person()
+    run("usermod", "--shell", "/bin/true", user)  # so that the session ends
     pam_service("login", HANDED_ON)
     seen = converse(["login", "-h", "console.example.org", user], [PASSWORD, app(world, user, token), ""], seconds=30)
     assert len(codes_on(world, seen.screen)) == 10, seen.screen
     lines = seen.screen.splitlines()
-    assert [line for line in lines if set(line) <= {"#", " "} and "##" in line]
     assert max(map(len, lines)) <= 80
+    photograph(picture(seen.screen), tmp_path / "qr.png")
+    assert f"secret={token.secret}&" in scan(tmp_path / "qr.png")
     assert call(user, "status")[1]["enrolled"] is True
 
 

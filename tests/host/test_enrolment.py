@@ -10,39 +10,12 @@ import pytest
 from module.pam_login import SUCCESS
 from rig.host import PERIOD_SECONDS, Token, run
 from rig.people import Seen, converse
+from rig.screen import photograph, picture, scan
 
 from otpd import qr
 
 from .conftest import PASSWORD, World
 from .test_control import call
-
-_BLOCKS = {" ": (0, 0), "\u2580": (1, 0), "\u2584": (0, 1), "\u2588": (1, 1)}
-
-
-def picture(text: str, path: Path, *, light_terminal: bool = False) -> None:
-    """Draw half blocks as a terminal does, light on dark or dark on light, as a PBM file."""
-    rows: list[list[int]] = []
-    for line in text.splitlines():
-        pairs = [_BLOCKS[glyph] for glyph in line]
-        rows += [[upper for upper, _ in pairs], [lower for _, lower in pairs]]
-    margin, scale = 4, 6
-    width = len(rows[0]) + 2 * margin
-    empty = [[0] * width] * margin
-    rows = [*empty, *([0] * margin + row + [0] * margin for row in rows), *empty]
-    ink = 0 if light_terminal else 1  # in PBM 1 is black: on a dark terminal what is drawn is light
-    pixels = [" ".join(str(int(bit != ink)) for bit in row for _ in range(scale)) for row in rows for _ in range(scale)]
-    path.write_text(f"P1\n{width * scale} {len(rows) * scale}\n" + "\n".join(pixels) + "\n")
-
-
-def scan(path: Path) -> str:
-    """What an independent reader makes of it."""
-    return run("zbarimg", "--quiet", "--raw", "-S*.enable=0", "-Sqrcode.enable=1", str(path)).strip()
-
-
-def shown(screen: str) -> str:
-    """The QR code on a screen, without colours."""
-    bare = re.sub(r"\x1b\[[0-9;]*m", "", screen)
-    return "\n".join(line for line in bare.splitlines() if line and set(line) <= set(_BLOCKS))
 
 
 def enrol_at_a_terminal(user: str, *codes: str) -> Seen:
@@ -52,19 +25,22 @@ def enrol_at_a_terminal(user: str, *codes: str) -> Seen:
 def test_the_qr_code_is_the_uri(world: World, tmp_path: Path) -> None:
     user, _ = world.person()
     seen = enrol_at_a_terminal(user)
-    picture(shown(seen.screen), tmp_path / "qr.pbm")
-    uri = scan(tmp_path / "qr.pbm")
+    photograph(picture(seen.screen), tmp_path / "qr.png")
+    uri = scan(tmp_path / "qr.png")
     secret = secret_on(seen.screen)
     world.secrets.add(secret)
     assert uri == f"otpauth://totp/otpd%20test:{user}?secret={secret}&issuer=otpd%20test"
-    assert max(len(line) for line in shown(seen.screen).splitlines()) <= 80
+    assert len({len(row) for row in picture(seen.screen)}) == 1, "80 columns hold it"
 
 
 def test_qr_codes_of_all_lengths_scan(tmp_path: Path) -> None:
     for length in (1, 20, 60, 120, 250):
         content = "otpauth://totp/" + "x" * length
-        picture(qr.to_text(content), tmp_path / "qr.pbm")
-        assert scan(tmp_path / "qr.pbm") == content
+        for text in (qr.to_text(content), qr.to_ascii(content)):
+            photograph(text.split("\n"), tmp_path / "qr.png")
+            assert scan(tmp_path / "qr.png") == content
+            photograph(text.split("\n"), tmp_path / "qr.png", light=True)
+            assert scan(tmp_path / "qr.png", light=True) == content
 
 
 def test_codes_of_an_independent_generator(world: World) -> None:

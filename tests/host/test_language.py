@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import pytest
 from rig.host import Host, Token, run
 from rig.people import converse, ssh
+from rig.screen import sentences
 
 from .conftest import PASSWORD, World
 from .test_control import call
-from .test_enrol_at_login import HANDED_ON, Code, text_of
+from .test_enrol_at_login import HANDED_ON, Code
 from .test_faults import restarted
 
 SETTINGS = """
@@ -42,7 +43,7 @@ def test_an_enrolment_at_a_login(world: World, port: int) -> None:
     seen = ssh(port, user, [PASSWORD, first, ""])
     assert seen.succeeded, seen.screen
     groups = " ".join(token.secret[at : at + 4] for at in range(0, len(token.secret), 4))
-    assert text_of(seen)[2:] == [
+    assert sentences(seen.screen)[2:] == [
         "Zweiter Faktor: lesen Sie dies mit der Authenticator-App Ihres Telefons ein.",
         f"Oder tippen Sie dieses Geheimnis hinein: {groups}",
         "Code, den die App jetzt zeigt:",

@@ -2,38 +2,13 @@
 
 import json
 import re
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from directory.servers import ACCOUNT, ADMIN_PASSWORD, BASE, SLAPD_CONFIG, SUFFIX, SUFFIX_ENTRY, sample
-from machine.machine import SOURCE, Machine, booted
-from rig.host import LDAPI, Token
-from rig.people import Answer, Seen
+from machine.world import FILES, PASSWORD, PREFIX, SETTINGS, World, installed, mended_at_the_end
 
-# What an administrator types, in the unpacked source, as root. The README quotes it.
-INSTALL: Final = """\
-make install
-systemd-sysusers otpd.conf
-systemd-tmpfiles --create otpd.conf
-systemctl daemon-reload
-otpctl directory init
-otpctl keys init
-systemctl enable --now otpd-directory otpd
-"""
-# The door of ssh: password, then code. With a root session left open until a login has worked.
-SSH: Final = """\
-cp /usr/local/share/doc/otpd/examples/otpd.conf /etc/ssh/sshd_config.d/otpd.conf
-sed -i -e '/^@include common-auth/{r /usr/local/share/doc/otpd/examples/sshd.example' -e 'd}' /etc/pam.d/sshd
-systemctl reload ssh
-"""
-# The door of a mail server.
-IMAP: Final = """\
-cp /usr/local/share/doc/otpd/examples/imap.example /etc/pam.d/imap
-"""
 # The doors are opened first, or nobody gets in afterwards.
 UNINSTALL: Final = """\
 rm /etc/ssh/sshd_config.d/otpd.conf
@@ -44,14 +19,9 @@ make uninstall
 systemctl daemon-reload
 """
 
-PREFIX: Final = {"bookworm": "/usr/local", "trixie": "/usr"}
-UNITS: Final = ("otpd.service", "otpd-directory.service", "otpd-password.service")
 SOCKETS: Final = ("otpd-auth.socket", "otpd-control.socket", "otpd-password.socket")
 MODULE_SECONDS: Final = 10  # timeout= of pam_otpd.so
-PASSWORD: Final = "correct horse battery staple"
-SETTINGS: Final = "/etc/otpd/otpd.toml"
 DROP_IN: Final = "/etc/systemd/system/otpd.service.d/test.conf"
-FILES: Final = "find /usr /etc /var/lib -xdev ! -type d | sort"
 CONNECT: Final = """\
 import socket, sys
 kind = socket.SOCK_SEQPACKET if "password" in sys.argv[1] else socket.SOCK_STREAM
@@ -64,135 +34,9 @@ else:
 """
 
 
-@dataclass
-class World:
-    """A machine with otpd, and alice, who has enrolled; what must never be in a log."""
-
-    machine: Machine
-    before: set[str]
-    token: Token = field(default_factory=lambda: Token(""))
-    secrets: set[str] = field(default_factory=lambda: {PASSWORD})
-
-    @property
-    def prefix(self) -> str:
-        return PREFIX[self.machine.suite]
-
-    def administer(self, lines: str) -> str:
-        """Type ``lines``, with the PREFIX of this machine."""
-        if self.prefix != "/usr/local":
-            lines = lines.replace("/usr/local", self.prefix)
-            lines = re.sub(r"^(make .*)$", rf"\1 PREFIX={self.prefix}", lines, flags=re.MULTILINE)
-        return self.machine.shell(f"cd {SOURCE}\n{lines}")
-
-    def code(self) -> str:
-        """The code that alice's app shows now; as often as it is asked for, the directory forgets that it was used."""
-        ldap = ["-o", "ldif-wrap=no", "-Q", "-Y", "EXTERNAL", "-H", LDAPI]
-        found = self.machine.run(
-            "ldapsearch", *ldap, "-LLL", "-b", "ou=otpd", "(objectClass=otpdToken)", "dn", user="otpd"
-        )
-        for dn in found.split("\n\n"):
-            if dn.strip():
-                change = f"{dn.strip()}\nchangetype: modify\nreplace: oathTOTPLastTimeStep\noathTOTPLastTimeStep: 0\n"
-                change += "-\nreplace: oathTOTPTimeStepDrift\n"
-                self.machine.run("ldapmodify", *ldap, user="otpd", stdin=change)
-        self.token.last_step = 0
-        return self.shown_code()
-
-    def shown_code(self) -> str:
-        """A code that alice's app has not yet shown."""
-        code = self.token.code()
-        self.secrets.add(code)
-        return code
-
-    def ssh(self, answers: Sequence[Answer], user: str = "alice") -> Seen:
-        """Log in over ssh; whatever is asked after ``answers`` is answered with nothing, so that ssh ends by itself."""
-        options = (
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "LogLevel=ERROR",
-            "NumberOfPasswordPrompts=1",
-        )
-        flags = [flag for option in options for flag in ("-o", option)]
-        command = ["ssh", "-F", "none", *flags, f"{user}@127.0.0.1", "echo let in"]
-        return self.machine.talk(command, [*answers, *[""] * 4])
-
-    def login(self) -> None:
-        """Alice gets in with her password and a code."""
-        seen = self.ssh([PASSWORD, self.code()])
-        assert "let in" in seen.screen, (seen, self.machine.journal("--lines=40"))
-        assert len(seen.prompts) == 2
-
-    def refused(self, code: str) -> float:
-        """Alice does not get in, with the right password and ``code``, a right one; seconds that it took."""
-        started = time.monotonic()
-        seen = self.ssh([PASSWORD, code])
-        seconds = time.monotonic() - started
-        assert "let in" not in seen.screen
-        assert "Permission denied" in seen.screen
-        return seconds
-
-    def imap(self, password: str) -> Seen:
-        return self.machine.talk(["pamtester", "imap", "alice", "authenticate", "acct_mgmt"], [password])
-
-    def enroll(self, user: str, password: str) -> tuple[Token, dict[str, str]]:
-        """The user enrols, with the account password; the token, and otpctl's last answer."""
-        with self.machine.start("otpctl", "enroll", "--json", user=user) as process:
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(f"{password}\n")
-            process.stdin.flush()
-            answer = json.loads(process.stdout.readline())
-            if "secret" not in answer:
-                process.communicate(timeout=20)
-                return Token(""), answer
-            token = Token(answer["secret"])
-            output, _ = process.communicate(f"{token.code()}\n", timeout=20)
-        return token, json.loads(output)
-
-    def pid(self, unit: str = "otpd") -> int:
-        return int(self.property(unit, "MainPID"))
-
-    def property(self, unit: str, name: str) -> str:
-        return self.machine.run("systemctl", "show", "--property", name, "--value", unit).strip()
-
-    def state(self, unit: str) -> str:
-        return self.property(unit, "ActiveState")
-
-    def wait_for(self, unit: str, state: str, seconds: float = 20) -> None:
-        until = time.monotonic() + seconds
-        while self.state(unit) != state:
-            assert time.monotonic() < until, self.machine.run("systemctl", "status", unit, check=False)
-            time.sleep(0.05)
-
-    def wait_for_another(self, pid: int, seconds: float = 20) -> None:
-        """Until otpd runs, as another process than ``pid``."""
-        until = time.monotonic() + seconds
-        while self.pid() in (0, pid) or self.state("otpd") != "active":
-            assert time.monotonic() < until, self.machine.journal("-u", "otpd")
-            time.sleep(0.05)
-
-
-@contextmanager
-def mended_at_the_end(world: World) -> Iterator[None]:
-    """What is done to otpd's files in between is undone, as an administrator would."""
-    world.machine.shell("rm -rf /root/kept && cp -a /etc/otpd /root/kept")
-    try:
-        yield
-    finally:
-        world.machine.shell("cp -a /root/kept/* /etc/otpd && systemctl restart otpd")
-
-
 @pytest.fixture(scope="module", params=list(PREFIX))
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    with booted(request.param) as machine:
-        machine.run("useradd", "--create-home", "--shell", "/bin/bash", "alice")
-        machine.run("useradd", "--create-home", "--shell", "/bin/bash", "bob")
-        machine.run("chpasswd", stdin=f"alice:{PASSWORD}\nbob:{PASSWORD}\n")
-        machine.copy_source()
-        world = World(machine, before=set(machine.shell(FILES).splitlines()))
-        world.administer(INSTALL)
-        world.administer(SSH)
-        world.administer(IMAP)
+    with installed(request.param) as world:
         yield world
 
 
@@ -226,35 +70,6 @@ def test_ssh_takes_password_and_code_and_nothing_less(world: World) -> None:
     assert "let in" not in world.ssh(["a wrong password", world.code()]).screen
     assert "let in" not in world.ssh([PASSWORD, ""]).screen
     world.login()
-
-
-def test_the_first_login_enrolls(world: World) -> None:
-    """With OpenSSH 9.2 on Debian 12 and 10.0 on Debian 13, client and server."""
-    world.machine.run("useradd", "--create-home", "--shell", "/bin/bash", "carol")
-    world.machine.run("chpasswd", stdin=f"carol:{PASSWORD}\n")
-    token, shown = Token(""), []
-
-    def code(screen: str) -> str:
-        shown.append(screen)
-        found = re.search(r"type this secret into it: ([A-Z2-7 ]+)", screen)
-        assert found, screen
-        token.secret = found[1].replace(" ", "")
-        world.secrets.add(token.secret)
-        return token.code()
-
-    with mended_at_the_end(world):
-        policy = '\n[service.sshd]\nunenrolled = "enrol-at-login"\n'
-        world.machine.shell(f"cat >>{SETTINGS} <<'END'\n{policy}END\nsystemctl restart otpd")
-        seen = world.ssh([PASSWORD, PASSWORD, code, ""], user="carol")
-    assert "let in" in seen.screen, (seen, world.machine.journal("-u", "otpd"))
-    assert "\u2580" in shown[0], "the QR code"
-    codes = re.findall(r"\b[0-9a-z]{4}-[0-9a-z]{4}-[0-9a-z]{4}\b", seen.screen)
-    world.secrets |= set(codes)
-    assert len(set(codes)) == 10
-    assert max(len(line) for line in seen.screen.splitlines()) <= 80
-    seen = world.ssh([PASSWORD, codes[0]], user="carol")
-    assert "let in" in seen.screen
-    assert len(seen.prompts) == 2
 
 
 @pytest.mark.parametrize("how", ["systemctl restart otpd", "systemctl kill --signal=KILL otpd"])

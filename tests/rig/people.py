@@ -33,6 +33,7 @@ def converse(
     user: str = "root",
     seconds: float = _SECONDS,
     environment: Mapping[str, str] | None = None,
+    columns: int = 100,
 ) -> Seen:
     """Run ``command`` on a pty as ``user``, type one answer to each prompt, and see how it ends.
 
@@ -44,7 +45,7 @@ def converse(
         timeout=seconds,
         encoding="utf-8",
         codec_errors="replace",
-        dimensions=(60, 100),
+        dimensions=(60, columns),
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": _home(user)}
         | dict(environment or {}),
         preexec_fn=(lambda: _become(user)) if user != "root" else None,

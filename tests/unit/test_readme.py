@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_installation_is_the_one_that_is_tested() -> None:
     readme = re.sub(r" {2,}#.*", "", (ROOT / "README.md").read_text())
-    source = (ROOT / "tests/machine/test_install.py").read_text()
+    source = (ROOT / "tests/machine/world.py").read_text()
     for name in ("INSTALL", "SSH"):
         found = re.search(rf'^{name}: Final = """\\\n(.*?)"""', source, re.MULTILINE | re.DOTALL)
         assert found
