@@ -1,11 +1,13 @@
 """Enrolment in the middle of a login, through the real ssh and its sshd, and through login: every sentence of it."""
 
+import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from module.pam_login import AUTH_ERR, MAXTRIES, SUCCESS
+from module.pam_login import AUTH_ERR, MAXTRIES, SUCCESS, Login
 from rig.host import CODE_ONLY, PASSWORD_THEN_CODE, Host, Token, pam_service, run
 from rig.people import converse, ssh
 from rig.screen import photograph, picture, scan, sentences
@@ -15,6 +17,7 @@ from .test_control import call
 from .test_faults import restarted
 
 PROVE = "Account password or enrolment ticket: "
+RACERS = 8
 HANDED_ON = PASSWORD_THEN_CODE.replace("pam_otpd.so", "pam_otpd.so try_first_pass")
 SETTINGS = """
 [service.sshd]
@@ -163,6 +166,42 @@ def test_two_at_once(world: World, port: int) -> None:
     assert not ssh(port, user, [PASSWORD, token.code()]).succeeded
 
 
+def test_eight_at_once_with_one_ticket(world: World) -> None:
+    """One is activated and let in; each of the others is told why it was not."""
+    user, _ = world.person()
+    for number in range(int(os.environ.get("OTPD_ROUNDS", "10"))):
+        ticket = json.loads(run("otpctl", "user", "reset", user, "--ticket", "--json"))["ticket"]["secret"]
+        world.secrets.add(ticket)
+        logins, apps = [], []
+        for _ in range(RACERS):
+            logins.append(world.login("plain", user))
+            apps.append(Token(secret_of(world, logins[-1], ticket)))
+        for login, token in zip(logins, apps, strict=True):
+            login.type(f"text {token.code()}")
+            login.type("text ")  # once the recovery codes were read; to the others, it is no code
+        told = [(result.code, "\n".join(text for _, text in result.messages)) for result in map(Login.finish, logins)]
+        for _, text in told:
+            codes_on(world, text)
+        winners = [text for code, text in told if code == SUCCESS]
+        assert len(winners) == 1, (number, told)
+        assert "Activated. From now on" in winners[0]
+        late = ("Another enrolment, or a reset, came between,", "The enrolment ticket was used meanwhile.")
+        assert all(any(why in text for why in late) for code, text in told if code != SUCCESS), (number, told)
+        assert len(call(user, "status")[1]["tokens"]) == 1
+
+
+def secret_of(world: World, login: Login, proof: str) -> str:
+    """Give the proof, and read the secret that is shown then."""
+    login.wait_for("conversation")
+    login.type(f"text {proof}")
+    shown = "\n".join(message["text"] for message in login.wait_for("conversation")["messages"])
+    found = re.search(r"\n  ([A-Z2-7 ]+)", shown)
+    assert found, shown
+    secret = found[1].replace(" ", "")
+    world.secrets.add(secret)
+    return secret
+
+
 def test_wrong_codes(world: World, port: int) -> None:
     user, token = world.person()
 
@@ -237,13 +276,7 @@ class TestProof:
     def test_disabled_in_between(self, world: World) -> None:
         user, token = world.person()
         login = world.login("plain", user)
-        login.type(f"text {PASSWORD}")
-        login.wait_for("conversation")
-        shown = login.wait_for("conversation")["messages"]
-        secret = re.search(r"\n  ([A-Z2-7 ]+)", "\n".join(message["text"] for message in shown))
-        assert secret
-        token.secret = secret[1].replace(" ", "")
-        world.secrets.add(token.secret)
+        token.secret = secret_of(world, login, PASSWORD)
         run("otpctl", "user", "disable", user)
         login.type(f"text {token.code()}")
         assert login.finish().code == AUTH_ERR

@@ -40,6 +40,21 @@ def test_eight_offer_one_code(world: World) -> None:
         assert codes.count(SUCCESS) == 1, (number, codes)
 
 
+def test_eight_offer_one_recovery_code(world: World) -> None:
+    user, _ = world.person(enrolled=True)
+    codes: list[str] = []
+    for number in range(int(os.environ.get("OTPD_ROUNDS", "10"))):
+        codes = codes or json.loads(run("otpctl", "recovery-codes", "--user", user, "--json"))["recovery_codes"]
+        world.host.forget_failures(user)  # those who come too late have made a wrong guess
+        logins = [at_the_prompt(world, user) for _ in range(RACERS)]
+        text = codes.pop()
+        world.secrets.add(text)
+        for login in logins:
+            login.type(f"text {text}")
+        results = [login.finish().code for login in logins]
+        assert results.count(SUCCESS) == 1, (number, results)
+
+
 def test_eight_users_offer_eight_codes(world: World) -> None:
     people = [world.person(enrolled=True) for _ in range(RACERS)]
     successes = 0
