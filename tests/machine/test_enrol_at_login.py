@@ -4,13 +4,15 @@ A terminal has 80 columns. The client is run from the root of its own release, i
 """
 
 import itertools
+import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from directory.servers import debian
@@ -22,6 +24,7 @@ from rig.screen import COLUMNS, photograph, picture, rendered, scan, sentences
 
 OPENSSH: Final = {"bookworm": "9.2", "trixie": "10.0"}
 ROWS: Final = 24
+GRACE: Final = 4  # seconds; long enough for two passwords
 NUMBERS: Final = itertools.count(1)
 # The door of the console, as that of ssh.
 LOGIN: Final = """\
@@ -235,6 +238,67 @@ def console(world: World, user: str, answers: Sequence[Answer]) -> Seen:
     """On a terminal of the machine's own, as getty starts it: login looks up its name, and hangs up on who had it."""
     command = world.machine.inside(["script", "--quiet", "--command", f"exec login {user}", "/dev/null"])
     return converse(command, answers, columns=COLUMNS)
+
+
+def status(world: World, user: str) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(world.machine.run("otpctl", "status", "--user", user, "--json"))
+    return shown
+
+
+def test_sshd_loses_patience(world: World, other: Client, user: str) -> None:
+    """LoginGraceTime, which is two minutes: the user is as before, and the next login starts afresh."""
+    app, before = App(world), status(world, user)
+
+    def late(screen: str) -> str:
+        until = time.monotonic() + 30
+        while world.machine.run("ss", "--no-header", "--tcp", "state", "established", "sport = :22"):
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        return app.code(screen)
+
+    with patience(world, "LoginGraceTime", GRACE):
+        seen = other.ssh(user, [PASSWORD, PASSWORD, late], "LogLevel=INFO")
+    assert "now: \r\nConnection closed by 127.0.0.1 port 22" in seen.screen, "on the Enter behind the code"
+    assert status(world, user) == before
+    secret = app.token.secret
+    seen = other.ssh(user, [PASSWORD, PASSWORD, app.code, ""])
+    assert seen.succeeded, seen.screen
+    assert app.token.secret != secret
+    codes_on(world, seen.screen)
+
+
+def test_login_loses_patience(world: World, user: str) -> None:
+    """LOGIN_TIMEOUT, which is a minute."""
+    app, before = App(world), status(world, user)
+    world.machine.run("usermod", "--shell", "/bin/true", user)
+
+    def late(screen: str) -> str:
+        time.sleep(GRACE + 1)
+        return app.code(screen)
+
+    with patience(world, "LOGIN_TIMEOUT", GRACE):
+        seen = console(world, user, [PASSWORD, PASSWORD, late])
+    assert f"timed out after {GRACE} seconds" in seen.screen
+    assert status(world, user) == before
+    secret = app.token.secret
+    seen = console(world, user, [PASSWORD, PASSWORD, app.code, ""])
+    assert len(set(codes_on(world, seen.screen))) == 10, seen.screen
+    assert app.token.secret != secret
+
+
+@contextmanager
+def patience(world: World, key: str, seconds: int) -> Iterator[None]:
+    """Set how long sshd or login wait, meanwhile."""
+    path = "/etc/login.defs" if key.isupper() else "/etc/ssh/sshd_config"
+    before = world.machine.read(path)
+    kept = [line for line in before.splitlines() if key not in line]
+    try:
+        world.machine.write(path, "\n".join([f"{key} {seconds}", *kept, ""]))
+        world.machine.run("systemctl", "reload", "ssh")
+        yield
+    finally:
+        world.machine.write(path, before)
+        world.machine.run("systemctl", "reload", "ssh")
 
 
 def test_the_journal_holds_nothing_that_was_on_a_screen(world: World) -> None:
