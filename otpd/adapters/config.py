@@ -6,7 +6,7 @@ with file and key. ``conf/otpd.toml`` explains each key; a test holds it against
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 from urllib.parse import urlsplit
@@ -15,9 +15,23 @@ import attrs
 from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
+from otpd.adapters.config_values import (
+    AbsolutePath,
+    DirectoryUri,
+    LogLevel,
+    MailAddress,
+    OptionalPath,
+    Text,
+    accepted,
+    between,
+    list_of,
+    matching,
+    one_of,
+    or_empty,
+    spoken,
+)
 from otpd.adapters.link import is_loopback
 from otpd.errors import ConfigError
-from otpd.factors import proofs
 from otpd.offline import OFFLINE_PROOFS, OfflineProof, OfflineRule
 from otpd.otp import (
     MAX_DIGITS,
@@ -28,88 +42,11 @@ from otpd.otp import (
     OtpParameters,
 )
 from otpd.policy import CODE, MAIL, Policy, ProofName, QrStyle, ServicePolicy, Unenrolled
-from otpd.texts import _, languages, mark
+from otpd.texts import _, mark
 from otpd.values import ServiceName
 
 _FIRST_FREE_PORT: Final = 1024
 DEFAULT_PATH: Final = Path("/etc/otpd/otpd.toml")
-
-Check = Callable[[Any], Any]
-"""Gives back the value, or raises ValueError with what was expected instead."""
-
-
-def _between(least: int, most: int) -> Check:
-    def check(value: object) -> int:
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(
-                _(
-                    "expected a whole number from {least} to {most}, got {value}",
-                    least=least,
-                    most=most,
-                    value=_shown(value),
-                )
-            )
-        return value
-
-    return check
-
-
-def _matching(pattern: str, expected: str) -> Check:
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(_("expected {expected}, got {value}", expected=_(expected), value=_shown(value)))
-        return value
-
-    return check
-
-
-def _one_of(words: tuple[str, ...]) -> Check:
-    def check(value: object) -> object:
-        if value not in words:
-            raise ValueError(_("expected one of {words}, got {value}", words=_words(words), value=_shown(value)))
-        return value
-
-    return check
-
-
-def _language(value: object) -> object:
-    return _one_of(languages())(value)
-
-
-def _proofs(value: object) -> tuple[ProofName, ...]:
-    words = proofs()
-    if not isinstance(value, list) or not value:
-        raise ValueError(_("expected a list of {words}, got {value}", words=_words(words), value=_shown(value)))
-    return tuple(_one_of(words)(item) for item in value)
-
-
-def _list_of(check: Check) -> Check:
-    def check_list(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list) or not value:
-            raise ValueError(_("expected a list, got {value}", value=_shown(value)))
-        return tuple(check(item) for item in value)
-
-    return check_list
-
-
-def _or_empty(check: Check) -> Check:
-    return lambda value: value if value == "" else check(value)
-
-
-Text = Annotated[str, _matching(r"[^\0\n]{1,256}", mark("a string of 1 to 256 characters"))]
-AbsolutePath = Annotated[str, _matching(r"/[^\0\n]*", mark("an absolute path"))]
-DirectoryUri = Annotated[
-    str,
-    _matching(
-        r"ldapi://[A-Za-z0-9%._~-]+/?|ldaps?://[A-Za-z0-9.\-\[\]:]+/?",
-        mark("ldapi:// with the socket's path, each / written as %2F, or ldaps:// or ldap:// with a host"),
-    ),
-]
-OptionalPath = Annotated[str, _matching(r"(/[^\0\n]*)?", mark("an absolute path, or nothing"))]
-MailAddress = Annotated[
-    str, _matching(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,180}", mark("an address such as otpd@example.org"))
-]
-LogLevel = Annotated[str, _one_of(("debug", "info", "warning"))]
 
 
 @attrs.frozen
@@ -124,10 +61,10 @@ class SocketsTable:
 class DirectoryTable:
     """``[directory]``: where tokens and app passwords are kept."""
 
-    uris: Annotated[tuple[str, ...], _list_of(get_args(DirectoryUri)[1])] = ("ldapi://%2Frun%2Fotpd-directory%2Fldapi",)
-    provider: Annotated[str, _or_empty(get_args(DirectoryUri)[1])] = ""
+    uris: Annotated[tuple[str, ...], list_of(get_args(DirectoryUri)[1])] = ("ldapi://%2Frun%2Fotpd-directory%2Fldapi",)
+    provider: Annotated[str, or_empty(get_args(DirectoryUri)[1])] = ""
     base_dn: Text = "ou=otpd"
-    bind_dn: Annotated[str, _or_empty(get_args(Text)[1])] = ""
+    bind_dn: Annotated[str, or_empty(get_args(Text)[1])] = ""
     bind_password_file: OptionalPath = ""
     ca_file: OptionalPath = ""
     cert_file: OptionalPath = ""
@@ -145,7 +82,7 @@ class DirectoryTable:
 class CacheTable:
     """``[cache]``: what is kept in memory of what was read from the directory."""
 
-    megabytes: Annotated[int, _between(0, 256)] = 64
+    megabytes: Annotated[int, between(0, 256)] = 64
 
 
 @attrs.frozen
@@ -166,14 +103,12 @@ class PasswordTable:
 class TotpTable:
     """``[totp]``: how codes of authenticator apps are enrolled and judged."""
 
-    window_steps: Annotated[int, _between(0, 10)] = 1
-    drift_steps: Annotated[int, _between(0, 20)] = 3
-    algorithm: Annotated[Algorithm, _one_of(get_args(Algorithm))] = "sha1"
-    digits: Annotated[int, _between(MIN_DIGITS, MAX_DIGITS)] = 6
-    period_seconds: Annotated[int, _between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)] = 30
-    issuer: Annotated[str, _matching(r"[^\0\n:]{1,64}", mark("a string of 1 to 64 characters without a colon"))] = (
-        "otpd"
-    )
+    window_steps: Annotated[int, between(0, 10)] = 1
+    drift_steps: Annotated[int, between(0, 20)] = 3
+    algorithm: Annotated[Algorithm, one_of(get_args(Algorithm))] = "sha1"
+    digits: Annotated[int, between(MIN_DIGITS, MAX_DIGITS)] = 6
+    period_seconds: Annotated[int, between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)] = 30
+    issuer: Annotated[str, matching(r"[^\0\n:]{1,64}", mark("a string of 1 to 64 characters without a colon"))] = "otpd"
 
     def parameters(self) -> OtpParameters:
         """What tokens are enrolled with unless something else is chosen."""
@@ -184,15 +119,15 @@ class TotpTable:
 class HotpTable:
     """``[hotp]``: how codes of hardware keys are judged."""
 
-    look_ahead: Annotated[int, _between(0, 100)] = 10
+    look_ahead: Annotated[int, between(0, 100)] = 10
 
 
 @attrs.frozen
 class DaemonTable:
     """``[daemon]``: the process itself."""
 
-    workers: Annotated[int, _between(1, 64)] = 8
-    deadline_seconds: Annotated[int, _between(1, 60)] = 5
+    workers: Annotated[int, between(1, 64)] = 8
+    deadline_seconds: Annotated[int, between(1, 60)] = 5
     log_level: LogLevel = "info"
 
 
@@ -200,8 +135,8 @@ class DaemonTable:
 class AppPasswordTable:
     """``[app_password]``: how many a user may have, and after how many days without use one ends (0: never)."""
 
-    limit: Annotated[int, _between(1, 200)] = 30
-    unused_days: Annotated[int, _between(0, 3650)] = 0
+    limit: Annotated[int, between(1, 200)] = 30
+    unused_days: Annotated[int, between(0, 3650)] = 0
 
 
 @attrs.frozen
@@ -210,24 +145,24 @@ class MailTable:
 
     server: Annotated[
         str,
-        _or_empty(
-            _matching(r"smtps?://[A-Za-z0-9.\-\[\]:]+/?", mark("smtps:// or smtp:// with a host, and :PORT if need be"))
+        or_empty(
+            matching(r"smtps?://[A-Za-z0-9.\-\[\]:]+/?", mark("smtps:// or smtp:// with a host, and :PORT if need be"))
         ),
     ] = ""
     ca_file: OptionalPath = ""
-    user: Annotated[str, _or_empty(_matching(r"[!-~]{1,256}", mark("up to 256 ASCII characters without spaces")))] = ""
+    user: Annotated[str, or_empty(matching(r"[!-~]{1,256}", mark("up to 256 ASCII characters without spaces")))] = ""
     password_file: OptionalPath = ""
-    sender: Annotated[str, _or_empty(get_args(MailAddress)[1])] = ""
+    sender: Annotated[str, or_empty(get_args(MailAddress)[1])] = ""
     to: Annotated[
         str,
-        _or_empty(
-            _matching(
+        or_empty(
+            matching(
                 r"[A-Za-z0-9._+-]{0,64}\{user\}[A-Za-z0-9._+-]{0,64}(@[A-Za-z0-9.-]{1,180})?",
                 mark('an address that the user has a part in: "{user}@example.org"'),
             )
         ),
     ] = ""
-    valid_minutes: Annotated[int, _between(1, 60)] = 10
+    valid_minutes: Annotated[int, between(1, 60)] = 10
 
     def __attrs_post_init__(self) -> None:
         """Refuse what cannot be sent, and what anybody on this host could receive."""
@@ -247,9 +182,9 @@ class MailTable:
 class OfflineTable:
     """``[offline]``: what this host decides by itself while the directory is away."""
 
-    hours: Annotated[int, _between(0, 168)] = 0
-    accept: Annotated[tuple[OfflineProof, ...], _list_of(_one_of(OFFLINE_PROOFS))] = OFFLINE_PROOFS
-    users: Annotated[int, _between(1, 1_000_000)] = 10_000
+    hours: Annotated[int, between(0, 168)] = 0
+    accept: Annotated[tuple[OfflineProof, ...], list_of(one_of(OFFLINE_PROOFS))] = OFFLINE_PROOFS
+    users: Annotated[int, between(1, 1_000_000)] = 10_000
     file: AbsolutePath = "/var/lib/otpd/offline.db"
 
     def rule(self) -> OfflineRule:
@@ -261,15 +196,13 @@ class OfflineTable:
 class ServiceTable:
     """``[service.NAME]``: the rules of one PAM service; ``[service.default]`` those of all others."""
 
-    accept: Annotated[tuple[ProofName, ...], _proofs] = (CODE,)
-    unenrolled: Annotated[Unenrolled, _one_of(get_args(Unenrolled))] = "refuse"
-    tries: Annotated[int, _between(1, 5)] = 3
-    qr: Annotated[QrStyle, _one_of(get_args(QrStyle))] = "utf8"
-    language: Annotated[str, _language] = "en"
-    remember_hours: Annotated[int, _between(0, 24 * 90)] = 0
-    remember_group: Annotated[str, _matching(r"[A-Za-z0-9_.-]{0,64}", mark("up to 64 letters, digits, _, . and -"))] = (
-        ""
-    )
+    accept: Annotated[tuple[ProofName, ...], accepted] = (CODE,)
+    unenrolled: Annotated[Unenrolled, one_of(get_args(Unenrolled))] = "refuse"
+    tries: Annotated[int, between(1, 5)] = 3
+    qr: Annotated[QrStyle, one_of(get_args(QrStyle))] = "utf8"
+    language: Annotated[str, spoken] = "en"
+    remember_hours: Annotated[int, between(0, 24 * 90)] = 0
+    remember_group: Annotated[str, matching(r"[A-Za-z0-9_.-]{0,64}", mark("up to 64 letters, digits, _, . and -"))] = ""
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would let everybody in, and enrolments for codes that nothing would ask for."""
@@ -374,16 +307,3 @@ def _faults(error: BaseException, key: tuple[str, ...]) -> Iterator[str]:
             yield ": ".join(filter(None, (".".join(here), str(error))))
         case _:
             yield _("{key}: expected a table", key=".".join(here))
-
-
-def _words(words: tuple[str, ...]) -> str:
-    return ", ".join(f'"{word}"' for word in words)
-
-
-def _shown(value: object) -> str:
-    kinds = {bool: _("true or false"), float: _("a fraction"), dict: _("a table")}
-    if isinstance(value, list):
-        return _("a list") if value else _("an empty list")
-    if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 64 else _("a long string")  # noqa: PLR2004
-    return str(value) if type(value) is int else kinds.get(type(value), _("a date or time"))
