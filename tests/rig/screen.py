@@ -17,8 +17,8 @@ _OUT_OF_FOCUS: Final = 3  # pixels; without it, a reader sees the strokes of "##
 def rendered(output: str, columns: int = COLUMNS) -> list[str]:
     """The rows of a screen after ``output``, which wraps where it is wider."""
     rows = []
-    for line in output.replace("\r\n", "\n").split("\n"):
-        text = line.rsplit("\r", 1)[-1]
+    for line in output.split("\n"):
+        text = line.rstrip("\r").rsplit("\r", 1)[-1]  # a carriage return wipes nothing until something is written
         rows += [text[at : at + columns] for at in range(0, len(text), columns)] or [""]
     return rows
 
