@@ -70,7 +70,7 @@ def _in_help() -> Iterator[tuple[Sentence, str]]:
     for command in walk(otpctl):
         said(command.help or "", note)
         found += [option.help for option in command.params if isinstance(option, click.Option) and option.help]
-    yield from ((text, "otpctl --help") for text in found if text)
+    yield from ((text, "otpd/cli") for text in found if text)
 
 
 def main() -> None:
