@@ -4,15 +4,17 @@ import os
 import pickle
 import pwd
 import re
+import select
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pexpect
 
 _SECONDS: Final = 20
+_SETTLED_SECONDS: Final = 0.02
 
 Answer = str | Callable[[str], str]
 """What is typed, or a function that finds it out from the screen so far."""
@@ -52,6 +54,8 @@ def converse(
     )
     screen, prompts, left = "", [], list(answers)
     while child.expect([r"([^\r\n]*: )$", pexpect.EOF, pexpect.TIMEOUT]) == 0:
+        if _goes_on(child):
+            continue
         screen += child.before + child.after
         prompts.append(_lines(child.match[1]).split("\n")[-1])
         if not left:
@@ -62,6 +66,16 @@ def converse(
         screen += child.before if isinstance(child.before, str) else ""
     child.close(force=True)
     return Seen(_lines(screen), tuple(prompts), child.exitstatus == 0)
+
+
+def _goes_on(child: Any) -> bool:
+    """Whether more of the line comes at once, so that what was read of it only looks like a prompt."""
+    if not select.select([child.child_fd], [], [], _SETTLED_SECONDS)[0]:
+        return False
+    with suppress(pexpect.EOF):
+        child.buffer = child.before + child.after + child.read_nonblocking(2000, 0)
+        return True
+    return False
 
 
 def _lines(screen: str) -> str:
