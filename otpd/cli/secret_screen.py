@@ -25,6 +25,8 @@ _LEAVE: Final = "\x1b[?1049l"
 _HOME: Final = "\x1b[H"
 _WIPE_LINE: Final = "\x1b[2K"
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_LATER: Final = (signal.SIGTSTP, signal.SIGWINCH)
+"""What waits until the page is drawn, or wiped, as a whole."""
 _HUNG_SECONDS: Final = 1.0
 
 
@@ -63,7 +65,9 @@ class SecretScreen:
 
     def wipe(self) -> None:
         """Take it all away again. A terminal that hangs is given up after a second."""
-        if self._shown:
+        with _undisturbed():
+            if not self._shown:
+                return
             lines = self._size()[1]
             with suppress(termios.error):  # Ctrl-S may have stopped it; what tcflow starts is what it stopped itself
                 termios.tcflow(self._file, termios.TCOOFF)
@@ -80,11 +84,12 @@ class SecretScreen:
         return {**dict.fromkeys(_ENDING, self._end), **other}
 
     def _show(self) -> None:
-        columns, lines = self._size()
-        # Where there is no other screen, what others wrote scrolls away first; on one that is empty, nothing does.
-        begin = "" if self._shown else _ENTER + "\n" * lines
-        self._shown = True
-        self._write(begin + _wiped(lines) + self._drawing(columns, lines))
+        with _undisturbed():
+            columns, lines = self._size()
+            # Where there is no other screen, what others wrote scrolls away first; on one that is empty, nothing does.
+            begin = "" if self._shown else _ENTER + "\n" * lines
+            self._shown = True
+            self._write(begin + _wiped(lines) + self._drawing(columns, lines))
 
     def _size(self) -> tuple[int, int]:
         columns = lines = 0
@@ -108,18 +113,32 @@ class SecretScreen:
 
     def _suspend(self, number: int, _frame: FrameType | None) -> None:
         """Ctrl-Z: the shell gets a terminal as it was; show it again once it is ours again."""
-        typing = termios.tcgetattr(self._file)
+        typing, shown = termios.tcgetattr(self._file), self._shown
         self.wipe()
         termios.tcsetattr(self._file, termios.TCSANOW, self._modes)
         ours = signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         signal.signal(number, ours)
         termios.tcsetattr(self._file, termios.TCSANOW, typing)  # in the background, this stops until it is in front
-        self._show()
+        if shown:
+            self._show()
 
     def _resize(self, _number: int, _frame: FrameType | None) -> None:
         if self._shown:
             self._show()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no page be drawn in the middle of another, whose rest would scroll it away, nor behind one that is wiped.
+
+    What ends the program does not wait.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LATER)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wiped(lines: int) -> str:
