@@ -91,8 +91,8 @@ class Attempt:
 class Aside(Protocol):
     """Does later, or not at all, what nobody waits for."""
 
-    def __call__(self, work: Callable[[Deadline], object]) -> None:
-        """Come back at once."""
+    def __call__(self, work: Callable[[Deadline], object]) -> bool:
+        """Come back at once: False where there is too much to do already."""
         ...
 
 

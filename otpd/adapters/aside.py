@@ -26,12 +26,14 @@ class Aside:
         self._work: queue.Queue[Callable[[Deadline], object]] = queue.Queue(_MOST)
         threading.Thread(target=self._run, name="aside", daemon=True).start()
 
-    def __call__(self, work: Callable[[Deadline], object]) -> None:
-        """Do it soon."""
+    def __call__(self, work: Callable[[Deadline], object]) -> bool:
+        """Do it soon; False where it is dropped."""
         try:
             self._work.put_nowait(work)
         except queue.Full:
             LOG.info("%s: there are too many", self._undone)
+            return False
+        return True
 
     def _run(self) -> None:
         while True:

@@ -5,6 +5,7 @@ mailbox and the log: the answer at the prompt is the same for everybody, in text
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from otpd.values import UserName
 MAILED_PURPOSE: Final = "mailed code"
 MAIL_SECONDS: Final = 15.0
 """For all that a mail takes, from the first look into the directory on."""
+PATIENCE_SECONDS: Final = 60.0
+"""For its turn: mails go one after the other, and who has waited for longer has given up, or asked again."""
 
 _WORD: Final = "mail"
 _TRIES: Final = 3  # a key does not change twice in the time of a login
@@ -53,8 +56,7 @@ class Mail:
         """Have a code sent, or spend the one that was."""
         if _asks(attempt.typed.reveal()):
             if parts.post and attempt.known:
-                deliver = partial(_deliver, attempt, parts, parts.post)
-                parts.post.aside(partial(copy_context().run, deliver))  # the mail is in the language of the login
+                _ask_for_one(attempt, parts, parts.post)
             told = _("If this account takes codes by mail, one is on its way. Type it here.")
             return Outcome(Reason.MAIL_ASKED_FOR, delivery=told)
         try:
@@ -107,9 +109,23 @@ def _spend(user: User, digest: Secret, attempt: Attempt, parts: Parts) -> Outcom
     return None
 
 
-def _deliver(attempt: Attempt, parts: Parts, post: Post, deadline: Deadline) -> None:
-    """Mail a new code to the user, and log what came of it."""
-    record = partial(audit.record, user=attempt.user, service=attempt.service, rhost=attempt.rhost)
+def _ask_for_one(attempt: Attempt, parts: Parts, post: Post) -> None:
+    """Have it done later; in the language of the login."""
+    deliver = partial(_deliver, attempt, parts, post, parts.clock.monotonic())
+    if not post.aside(partial(copy_context().run, deliver)):
+        _record(attempt)("code not mailed", level=logging.WARNING, reason="too many mails wait for their turn")
+
+
+def _record(attempt: Attempt) -> Callable[..., None]:
+    return partial(audit.record, user=attempt.user, service=attempt.service, rhost=attempt.rhost)
+
+
+def _deliver(attempt: Attempt, parts: Parts, post: Post, asked: float, deadline: Deadline) -> None:
+    """Mail a new code to the user, who asked at that moment (monotonic seconds), and log what came of it."""
+    record = _record(attempt)
+    if parts.clock.monotonic() - asked > PATIENCE_SECONDS:
+        record("code not mailed", level=logging.WARNING, reason="its turn came too late: mails take too long")
+        return
     try:
         refusal = _mail(attempt, parts, post, deadline)
         record("code not mailed" if refusal else "code mailed", reason=refusal)

@@ -347,7 +347,7 @@ def _ask_for_mail(
         mine: list[str] = []
         post = Post(
             send=lambda _user, _subject, text, _deadline: mine.append(text),  # noqa: B023
-            aside=lambda work: work(Deadline.after(clock, 10)),
+            aside=lambda work: bool(work(Deadline.after(clock, 10))),
             valid_seconds=600,
         )
         parts = Parts(directory, keys, clock, lambda *_: False, Windows(), HERE, post.aside, post=post)
