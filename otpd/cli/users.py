@@ -136,7 +136,7 @@ _GRANTS: Final = {
     "enrolment": mark("an enrolment ticket {id}, good until {until}"),
     "bypass": mark("a bypass code {id}, good until {until}"),
 }
-_STATES: Final = {"active": mark("active"), "disabled": mark("disabled")}
+_STATES: Final = {"active": mark("active"), "disabled": mark("disabled"), "suspended": mark("suspended")}
 _PROOFS: Final = {"code": mark("codes"), "app-password": mark("app-passwords")}
 
 

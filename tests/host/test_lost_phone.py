@@ -152,6 +152,8 @@ def test_disabling_one_device_leaves_the_other(world: World, alice: tuple[str, T
     # Disabling and enabling the user as a whole does not bring it back.
     run("otpctl", "user", "disable", user)
     assert [one["state"] for one in call(user, "status")[1]["tokens"]].count("suspended") == 1
+    for command in (["user", "show", user], ["status", "--user", user], ["token", "list", "--user", user]):
+        assert "suspended" in run("otpctl", *command), "who is disabled is who root looks at"
     run("otpctl", "user", "enable", user)
     assert sorted(one["state"] for one in call(user, "status")[1]["tokens"]) == ["active", "disabled"]
     assert world.outcome("anything", user, token.code()) == AUTH_ERR
