@@ -252,7 +252,8 @@ class Directory(Protocol):
     def clear_user(self, name: UserName, at: float, deadline: Deadline) -> None:
         """Remove all below the user's entry, which must be there, and note the moment ``at`` as that of the reset.
 
-        The moment is noted first, so that an enrolment which was begun before is not finished meanwhile.
+        The moment is noted first, so that an enrolment which was begun before is not finished meanwhile. Who is
+        disabled stays so.
         """
         ...
 

@@ -145,7 +145,6 @@ class LdapDirectory(Operations):
         self._modify(self._user_dn(name), noted, deadline)
         self._delete_below(name, deadline)
         forgotten: Changes = {
-            "otpdState": [(ldap3.MODIFY_REPLACE, [])],
             "oathLastFailure": [(ldap3.MODIFY_REPLACE, [])],
             "oathFailureCount": [(ldap3.MODIFY_REPLACE, [0])],
         }

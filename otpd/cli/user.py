@@ -134,7 +134,7 @@ def unlock(session: Session, name: str) -> None:
     "--ticket/--no-ticket",
     "with_ticket",
     default=None,
-    help="Make an enrolment ticket, good for 24 hours, too. [default: where it can be shown]",
+    help="Make an enrolment ticket, good for 24 hours, too. [default: at a terminal]",
 )
 @show_secret_option
 @json_option
@@ -142,7 +142,8 @@ def unlock(session: Session, name: str) -> None:
 def reset(session: Session, name: str, with_ticket: bool | None, show_secret: bool) -> None:  # noqa: FBT001 - click's call
     """Forget every token, recovery code, app password and ticket of a user, and make a ticket to enrol anew with.
 
-    The user is then as before the first enrolment. An enrolment that was begun before cannot be finished.
+    The user is then as before the first enrolment. An enrolment that was begun before cannot be finished. Who is
+    disabled stays so.
 
     \b
     Example:
@@ -153,7 +154,13 @@ def reset(session: Session, name: str, with_ticket: bool | None, show_secret: bo
         may_show_secret(session, show_secret)
     reply = session.call("reset", user=name)
     text = _("Reset: {name} has no second factor and no app passwords any more.", name=name)
-    wanted = with_ticket or (with_ticket is None and (show_secret or not where_it_stays(session)))
+    if reply["disabled"]:
+        text += "\n" + _(
+            "Every login that needs a second factor is still refused. Undo: otpctl user enable {name}", name=name
+        )
+    # What a program keeps in its log must not let anybody enrol, unless it asked for that.
+    unasked = show_secret or not (session.as_json or where_it_stays(session))
+    wanted = unasked if with_ticket is None else with_ticket
     made, ticket = session.try_call("ticket", user=name, hours="24") if wanted else (False, {})
     if made:
         session.show_secret({**reply, "ticket": ticket}, _ticket_page(ticket), text)

@@ -81,16 +81,19 @@ def unlock(context: Context, call: Call) -> dict[str, Any] | Refused:
 def reset(context: Context, call: Call) -> dict[str, Any] | Refused:
     """Forget all that is known of the user, who is then as before the first enrolment.
 
-    Of a user whom NSS knows, the moment is noted, so that no enrolment that was begun before can be finished.
+    Of a user whom NSS knows, the moment is noted, so that no enrolment that was begun before can be finished; and who
+    is disabled stays so: somebody is to be kept out.
     """
-    directory = context.parts.directory
+    directory, disabled = context.parts.directory, False
     if context.accounts.canonical_name(call.user) is not None:
         directory.ensure_user(call.user, call.deadline)
         directory.clear_user(call.user, context.parts.clock.wall(), call.deadline)
+        left = directory.user(call.user, call.deadline)
+        disabled = left is not None and left.state == "disabled"
     elif not directory.remove_user(call.user, call.deadline):
         return Refused("nothing-there", _("Nothing is known of this user."))
     audit.record("reset", user=call.user, peer=call.peer)
-    return {"user": call.user}
+    return {"user": call.user, "disabled": disabled}
 
 
 def listing(context: Context, call: Call) -> dict[str, Any]:

@@ -525,8 +525,9 @@ def test_clearing_leaves_the_moment_alone(directory: Directory, name: UserName) 
     directory.clear_user(name, 1_700_000_001.0, soon())
     user = directory.user(name, soon())
     assert user
-    assert (user.state, user.failures, user.last_failure, user.reset) == ("active", 0, None, 1_700_000_001.0)
-    assert not user.enrolled
+    assert (user.failures, user.last_failure, user.reset) == (0, None, 1_700_000_001.0)
+    assert user.state == "disabled", "who was shut out stays so"
+    assert (user.tokens, user.sealed_recovery_codes) == ((), ())
     assert directory.app_passwords(name, soon()) == ()
     assert directory.grants(name, soon()) == ()
 

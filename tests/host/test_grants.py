@@ -125,8 +125,12 @@ class TestTicket:
 
     def test_reset_makes_one(self, world: World, alice: tuple[str, Token]) -> None:
         user, _ = alice
-        assert "ticket" not in json.loads(run("otpctl", "user", "reset", user, "--json", "--no-ticket"))
-        made = json.loads(run("otpctl", "user", "reset", user, "--json"))
+        for how in ((), ("--no-ticket",), ("--show-secret", "--no-ticket")):
+            assert "ticket" not in json.loads(run("otpctl", "user", "reset", user, "--json", *how)), (
+                "it would be logged"
+            )
+            assert call(user, "status")[1]["grants"] == []
+        made = json.loads(run("otpctl", "user", "reset", user, "--json", "--ticket"))
         world.secrets.add(made["ticket"]["secret"])
         assert call(user, "status")[1]["enrolled"] is False
         assert enrol(world, user, made["ticket"]["secret"])[0] == "ok"
@@ -137,7 +141,8 @@ class TestTicket:
         assert "second factor" in run("otpctl", "user", "reset", user)
         assert call(user, "status")[1]["grants"] == []
         run("otpctl", "user", "disable", user)
-        assert "ticket" not in json.loads(run("otpctl", "user", "reset", user, "--json"))
+        assert "still refused" in run("otpctl", "user", "reset", user, "--show-secret")
+        assert call(user, "status")[1]["disabled"] is True
         asked = run("otpctl", "user", "reset", user, "--json", "--ticket", check=False)
         assert json.loads(asked.splitlines()[-1])["error"] == "disabled"
 
