@@ -12,6 +12,7 @@ from otpd.adapters.zmq_client import ControlClient, Unreachable
 from otpd.cli.session import daemon_uid
 from otpd.errors import ConfigError
 from otpd.policy import APP_PASSWORD
+from otpd.printable import printable
 
 
 def services(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
@@ -44,7 +45,7 @@ def _ids(context: click.Context, begun: str, verb: str, field: str, label: str =
     with suppress(Unreachable):
         done, reply = client.call(verb, {"user": user} if user else {})
         found = reply[field] if done else []
-        return [CompletionItem(one["id"], help=one[label]) for one in found if one["id"].startswith(begun)]
+        return [CompletionItem(one["id"], help=printable(one[label])) for one in found if one["id"].startswith(begun)]
     return []
 
 

@@ -1,7 +1,6 @@
 """What every otpctl verb shares: the connection, the proof, output for people and for programs, exit codes."""
 
 import getpass
-import json
 import os
 import pwd
 import sys
@@ -19,7 +18,7 @@ from otpd.adapters.zmq_client import ControlClient, Unreachable
 from otpd.cli import secret_screen
 from otpd.cli.secret_page import Page
 from otpd.errors import ConfigError
-from otpd.printable import printable
+from otpd.printable import printable, to_json
 from otpd.texts import _, mark, preferred
 
 _TRIES: Final = 3
@@ -99,7 +98,7 @@ class Session:
     def show(self, reply: dict[str, Any], text: str) -> None:
         """A result: the object for programs, ``text`` for people."""
         lines = map(printable, text.split("\n"))  # a label may come from anybody who writes to the directory
-        click.echo(json.dumps(reply, ensure_ascii=False) if self.as_json else "\n".join(lines))
+        click.echo(to_json(reply) if self.as_json else "\n".join(lines))
 
     def show_secret(self, reply: dict[str, Any], page: Page, text: str) -> None:
         """A result with secrets: people see them on ``page``, and keep ``text``, which has none."""
@@ -167,7 +166,7 @@ class _Failed(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """For programs and for people."""
         if self._object:
-            click.echo(json.dumps(self._object, ensure_ascii=False), file)
+            click.echo(to_json(self._object), file)
         click.echo(f"otpctl: {self.message}", file, err=True)
 
 

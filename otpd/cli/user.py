@@ -9,6 +9,7 @@ from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, where_it_stays
 from otpd.cli.table import show_table
 from otpd.cli.users import moment, sentences
+from otpd.printable import printable
 from otpd.texts import _, mark, plural
 
 name_argument = click.argument("name")
@@ -72,7 +73,9 @@ def show(session: Session, name: str) -> None:
     reply = session.call("status", user=name)
     passwords = session.call("app-password-list", user=name)["app_passwords"]
     lines = sentences(reply, name)
-    lines += [f"  {one['label'] or one['id']}: {', '.join(one['services'])} ({one['id']})" for one in passwords]
+    lines += [
+        f"  {printable(one['label']) or one['id']}: {', '.join(one['services'])} ({one['id']})" for one in passwords
+    ]
     session.show({**reply, "app_passwords": passwords}, "\n".join(lines))
 
 

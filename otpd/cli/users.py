@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from otpd.cli.session import Session, another, json_option, pass_session, user_option
+from otpd.printable import printable
 from otpd.texts import _, mark, plural
 
 
@@ -31,7 +32,7 @@ def sentences(reply: dict[str, Any], user: str | None) -> list[str]:
         return _away(reply["offline"])
     lines = [_factor(reply["enrolled"], bool(reply["recovery_codes"]), name)]
     for token in reply["tokens"]:
-        label, state, since = token["label"] or _("token"), state_of(token), date(token["created"])
+        label, state, since = printable(token["label"]) or _("token"), state_of(token), date(token["created"])
         since = _("{state}, since {since}, id {id}", state=state, since=since, id=token["id"])
         lines.append(f"  {label} ({since})")
         lines.append("    " + _("{codes}; last used: {use}", codes=_codes(token), use=last_used(token)))

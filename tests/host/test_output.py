@@ -1,6 +1,9 @@
 """What otpctl prints for people, for pipes and for programs."""
 
+import base64
 import json
+import os
+import re
 import subprocess
 from typing import Final
 
@@ -100,3 +103,23 @@ def test_long_work_shows_how_far_it_is(user: str) -> None:
     assert (
         "reading users" not in subprocess.run(["otpctl", "report"], capture_output=True, text=True, check=True).stderr
     )
+
+
+def test_what_who_writes_to_the_directory_puts_there_moves_no_cursor(world: World) -> None:
+    """And makes nothing that a shell offers after TAB."""
+    name, _ = world.person(enrolled=True)
+    token = json.loads(run("otpctl", "token", "list", "--user", name, "--json"))["tokens"][0]["id"]
+    label = "old\x1b[2J\x9b2J\u202e\nplain\nrm\n_"
+    place, value = f"otpdId={token},uid={name},ou=otpd", base64.b64encode(label.encode()).decode()
+    world.host.ldap("ldapmodify", stdin=f"dn: {place}\nchangetype: modify\nreplace: otpdLabel\notpdLabel:: {value}\n")
+    for command in ("token list --user", "status --user", "user show"):
+        lines = re.split(r"[\n\t]", run("otpctl", *command.split(), name))
+        assert all(map(str.isprintable, lines))
+        assert "plain" not in lines, "nor a line of its own"
+        printed = run("otpctl", *command.split(), name, "--json")
+        assert printed.rstrip("\n").isprintable()
+        assert label in [one["label"] for one in json.loads(printed)["tokens"]]
+    words = f"otpctl token rename --user {name} "
+    asked = {**os.environ, "_OTPCTL_COMPLETE": "zsh_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
+    offered = subprocess.run(["otpctl"], env=asked, text=True, capture_output=True, check=False).stdout.splitlines()
+    assert offered == ["plain", token, "old?[2J?2J??plain?rm?_"]
