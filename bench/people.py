@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from otpd import app_password, otp, recovery
-from otpd.adapters import ldap_entries, slapd
+from otpd.adapters import slapd
+from otpd.adapters.ldap import entries as ldap_entries
 from otpd.app_password import AppPassword
 from otpd.directory import AppPasswordRecord, Token
 from otpd.factors.app_password import DIGEST_PURPOSE

@@ -18,18 +18,18 @@ from otpd.adapters import config, process, systemd
 from otpd.adapters.aside import Aside
 from otpd.adapters.config import Config
 from otpd.adapters.key_file import read_key_ring
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_cache import Cache
-from otpd.adapters.ldap_connections import Connections, Servers
-from otpd.adapters.ldap_inspection import LdapInspector
-from otpd.adapters.ldap_servers import servers_of
-from otpd.adapters.ldap_watch import Watch
+from otpd.adapters.ldap.cache import Cache
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.inspection import LdapInspector
+from otpd.adapters.ldap.servers import servers_of
+from otpd.adapters.ldap.watch import Watch
 from otpd.adapters.nss import NssAccounts
-from otpd.adapters.offline_directory import OfflineDirectory
-from otpd.adapters.offline_host import Host
-from otpd.adapters.offline_keeper import Keeper
-from otpd.adapters.offline_memory import Memory
-from otpd.adapters.offline_view import MemoryView
+from otpd.adapters.offline.directory import OfflineDirectory
+from otpd.adapters.offline.host import Host
+from otpd.adapters.offline.keeper import Keeper
+from otpd.adapters.offline.memory import Memory
+from otpd.adapters.offline.view import MemoryView
 from otpd.adapters.password_client import PasswordClient
 from otpd.adapters.smtp import submission_of
 from otpd.adapters.zmq_server import ListenError, Server

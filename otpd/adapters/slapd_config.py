@@ -6,7 +6,7 @@ import ldap3
 from ldap3.core.results import RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
 from ldap3.utils.conv import escape_filter_chars
 
-from otpd.adapters.ldap_connections import Connections, Servers, check
+from otpd.adapters.ldap.connections import Connections, Servers, check
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 

@@ -10,8 +10,8 @@ import attrs
 import click
 
 from otpd.adapters import config
-from otpd.adapters.ldap_indexes import look_at_indexes
-from otpd.adapters.ldap_servers import servers_of
+from otpd.adapters.ldap.indexes import look_at_indexes
+from otpd.adapters.ldap.servers import servers_of
 from otpd.adapters.slapd import BASE_DN, Account, initialise
 from otpd.cli import backup, migrate
 from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, json_option, pass_session

@@ -12,9 +12,9 @@ import click
 
 from otpd.adapters import config
 from otpd.adapters.key_file import read_key_ring
-from otpd.adapters.ldap_bulk import BulkDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
-from otpd.adapters.ldap_servers import servers_of
+from otpd.adapters.ldap.bulk import BulkDirectory
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.servers import servers_of
 from otpd.adapters.process import acting_as
 from otpd.cli.session import DAEMON_USER, PATH, Exit, Session, daemon_uid
 from otpd.clock import SystemClock

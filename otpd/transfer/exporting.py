@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from otpd.adapters.ldap_bulk import BulkDirectory
+from otpd.adapters.ldap.bulk import BulkDirectory
 from otpd.backup import Writer
 from otpd.entry import Entry
 from otpd.seal import KeyRing

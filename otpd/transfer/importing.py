@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from otpd.adapters.ldap_bulk import BulkDirectory, MissingParent
+from otpd.adapters.ldap.bulk import BulkDirectory, MissingParent
 from otpd.backup import Reader
 from otpd.entry import Entry, from_line
 from otpd.seal import KeyRing

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from otpd.adapters.ldap_bulk import BulkDirectory, MissingParent
+from otpd.adapters.ldap.bulk import BulkDirectory, MissingParent
 from otpd.entry import Entry
 from otpd.seal import KeyRing
 from otpd.transfer.journal import Journal, Row

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from otpd.adapters.ldap_entries import SEALED
+from otpd.adapters.ldap.entries import SEALED
 from otpd.directory import SealedValue
 from otpd.entry import Entry
 from otpd.errors import SealError

@@ -2,8 +2,8 @@
 
 import sys
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.errors import DirectoryUnavailable
 from otpd.secret import Secret

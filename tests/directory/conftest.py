@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap.directory import LdapDirectory
 
 from .samples import app_password, soon, token
 from .servers import ALICE, DirectoryServer389, Server, Slapd, debian, folders

@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Final
 
-from otpd.adapters.ldap import LdapDirectory
+from otpd.adapters.ldap.directory import LdapDirectory
 
 from .servers import Server
 

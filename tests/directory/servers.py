@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from rig.host import REPOSITORY, free_port, run
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import SystemClock
 from otpd.secret import Secret
 from otpd.values import UserName

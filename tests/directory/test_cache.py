@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_cache import Cache
-from otpd.adapters.ldap_connections import Connections
-from otpd.adapters.ldap_watch import BELIEVED_SECONDS, Watch
+from otpd.adapters.ldap.cache import Cache
+from otpd.adapters.ldap.connections import Connections
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.watch import BELIEVED_SECONDS, Watch
 from otpd.directory import Directory
 from otpd.errors import DirectoryUnavailable
 from otpd.values import TimeStep, UserName

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rig.host import REPOSITORY, free_port, run
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections
+from otpd.adapters.ldap.connections import Connections
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import Directory
 from otpd.errors import DirectoryUnavailable

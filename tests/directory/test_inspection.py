@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from otpd.adapters.ldap_indexes import look_at_indexes
-from otpd.adapters.ldap_inspection import LdapInspector
+from otpd.adapters.ldap.indexes import look_at_indexes
+from otpd.adapters.ldap.inspection import LdapInspector
 from otpd.clock import Clock, SystemClock
 from otpd.inspection import Finding
 from otpd.secret import Secret

@@ -14,7 +14,7 @@ from directory.servers import BASE
 from module.pam_login import AUTHINFO_UNAVAIL, SUCCESS, Login
 from rig.host import run
 
-from otpd.adapters.ldap_watch import BELIEVED_SECONDS
+from otpd.adapters.ldap.watch import BELIEVED_SECONDS
 
 from .clients import log_in, manage
 from .fleet import Fleet, FleetHost

@@ -15,7 +15,7 @@ from directory.servers import ACCOUNT, BASE, PASSWORD, DirectoryServer389, Serve
 from rig.host import Host, own, run
 
 from otpd.adapters.key_file import read_key_ring
-from otpd.adapters.ldap_bulk import PAGE
+from otpd.adapters.ldap.bulk import PAGE
 
 from .conftest import World, eventually
 from .test_keys import EACH, RING, USERS, Site, names, otpctl, site  # noqa: F401 - fixtures

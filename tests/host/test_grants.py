@@ -15,8 +15,8 @@ from module.pam_login import AUTH_ERR, SUCCESS, Login
 from rig.host import LDAPI, Token, run
 from rig.people import _become, codes_on, converse
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import Grant
 from otpd.values import EntryId, UserName

@@ -24,9 +24,9 @@ from rig.people import as_user, converse
 
 from otpd import app_password, otp, recovery
 from otpd.adapters.key_file import read_key_ring
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
-from otpd.adapters.ldap_entries import SEALED
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.entries import SEALED
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import AppPasswordRecord, SealedValue
 from otpd.directory import Token as TokenRecord

@@ -23,8 +23,8 @@ from rig.mail import Postfix, mails, next_mail
 from rig.people import _become, ssh
 from rig.processes import own
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.factor import Attempt, Parts, Post
 from otpd.factors.mail import MAILED_PURPOSE, Mail

@@ -14,7 +14,7 @@ from rig.host import Host, Token, connects, own, pam_service, run
 from rig.people import as_user
 
 from otpd.adapters.key_file import read_key_ring
-from otpd.adapters.offline_memory import Memory
+from otpd.adapters.offline.memory import Memory
 from otpd.clock import Deadline, SystemClock
 from otpd.offline import Contact
 from otpd.ring_text import new_key_line

@@ -11,8 +11,8 @@ from module.pam_login import SUCCESS, Login
 from rig.host import LDAPI, Token, run
 from rig.people import _become
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
 from otpd.clock import Deadline, SystemClock
 from otpd.values import TimeStep, UserName
 

@@ -34,7 +34,7 @@ LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
 def concept(module: str) -> str:
-    """``otpd.adapters.ldap`` is ``adapters``; ``otpd`` itself is ``otpd``."""
+    """``otpd.adapters.ldap.directory`` is ``adapters``; ``otpd`` itself is ``otpd``."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else parts[0]
 
@@ -86,13 +86,13 @@ def test_one_importer_each() -> None:
             users.get(other.split(".")[0], set()).add(name)
     assert users == {
         "ldap3": {
-            "otpd.adapters.ldap",
-            "otpd.adapters.ldap_bulk",
-            "otpd.adapters.ldap_operations",
-            "otpd.adapters.ldap_connections",
-            "otpd.adapters.ldap_indexes",
-            "otpd.adapters.ldap_tryout",
-            "otpd.adapters.ldap_watch",
+            "otpd.adapters.ldap.directory",
+            "otpd.adapters.ldap.bulk",
+            "otpd.adapters.ldap.operations",
+            "otpd.adapters.ldap.connections",
+            "otpd.adapters.ldap.indexes",
+            "otpd.adapters.ldap.tryout",
+            "otpd.adapters.ldap.watch",
             "otpd.adapters.slapd_config",
         },
         "zmq": {"otpd.adapters.zmq_server", "otpd.adapters.zmq_client"},

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from otpd.adapters.ldap_cache import UNNOTIFIED_SECONDS, Cache, Change
-from otpd.adapters.ldap_connections import Role
-from otpd.adapters.ldap_reader import Entries, Entry
+from otpd.adapters.ldap.cache import UNNOTIFIED_SECONDS, Cache, Change
+from otpd.adapters.ldap.connections import Role
+from otpd.adapters.ldap.reader import Entries, Entry
 from otpd.clock import Deadline
 from otpd.errors import DirectoryUnavailable
 from otpd.values import UserName

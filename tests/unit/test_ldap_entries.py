@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otpd.adapters.ldap_entries import to_sealed_values
-from otpd.adapters.ldap_names import escape_rdn_value, unescape_rdn_value, user_above
+from otpd.adapters.ldap.entries import to_sealed_values
+from otpd.adapters.ldap.names import escape_rdn_value, unescape_rdn_value, user_above
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from otpd.adapters.ldap_health import Health
+from otpd.adapters.ldap.health import Health
 from otpd.clock import SystemClock
 
 SERVERS = ("a", "b", "c")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otpd.adapters.ldap_sync import STATE_CONTROL, State, info_of, request_value, state_of
+from otpd.adapters.ldap.sync import STATE_CONTROL, State, info_of, request_value, state_of
 
 CSN = b"20261124060629.660179Z#000000#000#000000"
 STATE = b"0K\n\x01\x02\x04\x10\xefF\x1e\x1c|\x18\x10A\x9c\xa9\xfd\xa5\x9e\xb8V+\x044rid=000,csn=" + CSN

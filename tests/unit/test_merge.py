@@ -3,7 +3,7 @@
 import pytest
 
 from otpd import entry, ring_text
-from otpd.adapters.ldap_entries import ATTRIBUTES, SEALED
+from otpd.adapters.ldap.entries import ATTRIBUTES, SEALED
 from otpd.directory import SealedValue
 from otpd.entry import Entry
 from otpd.errors import BackupError

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Servers
-from otpd.adapters.ldap_entries import from_time
-from otpd.adapters.ldap_reader import Entries
-from otpd.adapters.offline_host import KEEP_SECONDS, Host
-from otpd.adapters.offline_keeper import Keeper, settle
-from otpd.adapters.offline_memory import Memory, Spent
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.entries import from_time
+from otpd.adapters.ldap.reader import Entries
+from otpd.adapters.offline.host import KEEP_SECONDS, Host
+from otpd.adapters.offline.keeper import Keeper, settle
+from otpd.adapters.offline.memory import Memory, Spent
 from otpd.clock import Deadline, SystemClock
 from otpd.directory import Token, User
 from otpd.errors import DirectoryError, DirectoryUnavailable, StoreError

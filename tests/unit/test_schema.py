@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otpd.adapters.ldap_entries import ATTRIBUTES
+from otpd.adapters.ldap.entries import ATTRIBUTES
 
 CONF = Path(__file__).parents[2] / "conf"
 OLC = {

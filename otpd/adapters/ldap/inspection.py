@@ -1,6 +1,6 @@
 """Looking at the directory's servers: can otpd bind, read and write, is the schema there, is a code spent once.
 
-``ldap_tryout`` is the part that has to write to find out.
+``tryout`` is the part that has to write to find out.
 """
 
 import re
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from otpd.adapters.ldap_connections import Connections, Servers
-from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES
-from otpd.adapters.ldap_operations import PAGED_RESULTS
-from otpd.adapters.ldap_tryout import NAME_PROVIDER, SEE_SETTINGS, Links, Tryout, read
-from otpd.adapters.ldap_watch import NotNotified, Session
+from otpd.adapters.ldap.connections import Connections, Servers
+from otpd.adapters.ldap.entries import ATTRIBUTES, OBJECT_CLASSES
+from otpd.adapters.ldap.operations import PAGED_RESULTS
+from otpd.adapters.ldap.tryout import NAME_PROVIDER, SEE_SETTINGS, Links, Tryout, read
+from otpd.adapters.ldap.watch import NotNotified, Session
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from otpd import audit
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.offline_host import ROLES, Host
-from otpd.adapters.offline_memory import Failures, Memory, Spent
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.offline.host import ROLES, Host
+from otpd.adapters.offline.memory import Failures, Memory, Spent
 from otpd.clock import Deadline
 from otpd.directory import Token, User
 from otpd.errors import DirectoryError, DirectoryUnavailable, OtpdError

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import ldap3
 from ldap3.core.results import RESULT_BUSY, RESULT_SUCCESS, RESULT_UNAVAILABLE, RESULT_UNWILLING_TO_PERFORM
 
-from otpd.adapters.ldap_health import Health
+from otpd.adapters.ldap.health import Health
 from otpd.adapters.link import Address, Link, dial, tls_context
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable

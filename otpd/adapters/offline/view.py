@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from otpd.adapters.offline_memory import look
+from otpd.adapters.offline.memory import look
 from otpd.clock import Clock, Deadline
 from otpd.errors import StoreError
 from otpd.offline import OfflineReport, OfflineRule

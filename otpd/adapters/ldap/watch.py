@@ -20,9 +20,11 @@ from ldap3.protocol.controls import build_control
 from ldap3.strategy.base import BaseStrategy
 from ldap3.utils.asn1 import decode_message_fast
 
-from otpd.adapters import ldap_entries, ldap_names, ldap_sync
-from otpd.adapters.ldap_cache import Cache, Change
-from otpd.adapters.ldap_connections import Connections
+from otpd.adapters.ldap import entries as ldap_entries
+from otpd.adapters.ldap import names as ldap_names
+from otpd.adapters.ldap import sync as ldap_sync
+from otpd.adapters.ldap.cache import Cache, Change
+from otpd.adapters.ldap.connections import Connections
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable
 

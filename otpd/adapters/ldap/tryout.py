@@ -22,10 +22,10 @@ from ldap3.core.results import (
     RESULT_UNWILLING_TO_PERFORM,
 )
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, check
-from otpd.adapters.ldap_entries import from_user
-from otpd.adapters.ldap_names import user_dn
+from otpd.adapters.ldap.connections import Connections, check
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.entries import from_user
+from otpd.adapters.ldap.names import user_dn
 from otpd.clock import Clock, Deadline
 from otpd.directory import Token
 from otpd.errors import DirectoryError

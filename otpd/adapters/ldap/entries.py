@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, get_args
 
 from otpd import mailed_code
-from otpd.adapters.ldap_names import user_above
-from otpd.adapters.ldap_reader import Entry
+from otpd.adapters.ldap.names import user_above
+from otpd.adapters.ldap.reader import Entry
 from otpd.clock import to_datetime
 from otpd.directory import (
     AppPasswordRecord,

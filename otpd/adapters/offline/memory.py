@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from otpd.adapters import ldap_entries
-from otpd.adapters.ldap_reader import Entries
-from otpd.adapters.sealed_records import Record, SealedRecords
+from otpd.adapters.ldap import entries as ldap_entries
+from otpd.adapters.ldap.reader import Entries
+from otpd.adapters.offline.sealed_records import Record, SealedRecords
 from otpd.clock import Clock, Deadline
 from otpd.directory import Token
 from otpd.errors import DirectoryUnavailable

@@ -1,6 +1,6 @@
 """Users' entries as they were read, kept for as long as somebody vouches for them.
 
-Who vouches is :mod:`otpd.adapters.ldap_watch`: it proves, over and over, that the provider is there, and hands on what
+Who vouches is :mod:`otpd.adapters.ldap.watch`: it proves, over and over, that the provider is there, and hands on what
 it notifies of. Where a provider notifies of nothing, what was read is good for a second. Where nobody vouches,
 every read goes to the servers, as if there were no cache.
 """
@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from otpd.adapters import ldap_entries, ldap_names
-from otpd.adapters.ldap_connections import Role
-from otpd.adapters.ldap_reader import Ask, Entries, Entry
+from otpd.adapters.ldap import entries as ldap_entries
+from otpd.adapters.ldap import names as ldap_names
+from otpd.adapters.ldap.connections import Role
+from otpd.adapters.ldap.reader import Ask, Entries, Entry
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.values import UserName
@@ -71,7 +72,7 @@ class _Fill:
 
 
 class Cache:
-    """:class:`otpd.adapters.ldap_reader.Reader` that keeps entries in up to ``limit_bytes``; many threads share it.
+    """:class:`otpd.adapters.ldap.reader.Reader` that keeps entries in up to ``limit_bytes``; many threads share it.
 
     A user's entries are read all at once, from the provider. Users without an entry are not kept.
     """

@@ -1,7 +1,7 @@
 """The directory over LDAP (RFC 4511): the operations of :mod:`otpd.directory` as searches and Modifies.
 
 Every consuming write is one Modify that deletes the value it expects and adds the one it wants (RFC 4511 section 4.6:
-all changes or none). ``ldap_operations`` is how it gets there, ``ldap_entries`` what entries look like.
+all changes or none). ``operations`` is how it gets there, ``entries`` what entries look like.
 """
 
 import itertools
@@ -13,11 +13,11 @@ import ldap3
 from ldap3.utils.conv import escape_filter_chars
 
 from otpd import mailed_code
-from otpd.adapters import ldap_entries as entries
-from otpd.adapters.ldap_connections import Role
-from otpd.adapters.ldap_operations import Changes, Operations
-from otpd.adapters.ldap_reader import Entry
-from otpd.adapters.ldap_summaries import SUMMARISED, SUMMARY_ATTRIBUTES, to_summaries
+from otpd.adapters.ldap import entries
+from otpd.adapters.ldap.connections import Role
+from otpd.adapters.ldap.operations import Changes, Operations
+from otpd.adapters.ldap.reader import Entry
+from otpd.adapters.ldap.summaries import SUMMARISED, SUMMARY_ATTRIBUTES, to_summaries
 from otpd.clock import Deadline
 from otpd.directory import (
     AppPasswordRecord,

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from otpd.adapters.ldap import LdapDirectory
-from otpd.adapters.ldap_connections import Connections, Operation, Role
-from otpd.adapters.ldap_entries import OF_CODES
-from otpd.adapters.ldap_reader import Ask, Entries, Reader
-from otpd.adapters.offline_host import PROOFS, Host
-from otpd.adapters.offline_keeper import settle
-from otpd.adapters.offline_memory import Remembered, Spent
+from otpd.adapters.ldap.connections import Connections, Operation, Role
+from otpd.adapters.ldap.directory import LdapDirectory
+from otpd.adapters.ldap.entries import OF_CODES
+from otpd.adapters.ldap.reader import Ask, Entries, Reader
+from otpd.adapters.offline.host import PROOFS, Host
+from otpd.adapters.offline.keeper import settle
+from otpd.adapters.offline.memory import Remembered, Spent
 from otpd.clock import Deadline
 from otpd.directory import Directory, Token, Use, User
 from otpd.errors import DirectoryUnavailable, StoreError

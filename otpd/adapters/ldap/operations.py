@@ -1,6 +1,6 @@
 """Searches and writes below one base (RFC 4511), and what their results mean; nothing of what entries say.
 
-Reads of one user's entries go through a :class:`~otpd.adapters.ldap_reader.Reader`, which is told of every write.
+Reads of one user's entries go through a :class:`~otpd.adapters.ldap.reader.Reader`, which is told of every write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from ldap3.core.results import (
 )
 from ldap3.utils.conv import escape_filter_chars
 
-from otpd.adapters.ldap_connections import Connections, Operation, Role, check
-from otpd.adapters.ldap_entries import ATTRIBUTES, UUID
-from otpd.adapters.ldap_names import child_dn, user_dn
-from otpd.adapters.ldap_reader import Entries, Entry, Reader, Servers
+from otpd.adapters.ldap.connections import Connections, Operation, Role, check
+from otpd.adapters.ldap.entries import ATTRIBUTES, UUID
+from otpd.adapters.ldap.names import child_dn, user_dn
+from otpd.adapters.ldap.reader import Entries, Entry, Reader, Servers
 from otpd.clock import Deadline
 from otpd.errors import DirectoryError, DirectoryUnavailable
 from otpd.values import EntryId, UserName

@@ -6,7 +6,7 @@ from typing import Final
 from otpd.adapters import systemd
 from otpd.adapters.config import DirectoryTable
 from otpd.adapters.key_file import read_secret
-from otpd.adapters.ldap_connections import Servers
+from otpd.adapters.ldap.connections import Servers
 
 _BIND_CREDENTIAL: Final = "bind-password"
 

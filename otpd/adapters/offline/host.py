@@ -1,6 +1,6 @@
 """What all attempts of a process share under the offline rule: the memory, and whether the directory answers.
 
-Whoever misses an answer says so, and from then on nobody asks in vain: :mod:`otpd.adapters.offline_keeper` alone finds
+Whoever misses an answer says so, and from then on nobody asks in vain: :mod:`otpd.adapters.offline.keeper` alone finds
 out when the directory is back. No method but :meth:`Host.recall` and :meth:`Host.claim` raises: online logins go on
 whatever becomes of the memory.
 """
@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from otpd import audit
-from otpd.adapters.ldap_connections import Role
-from otpd.adapters.ldap_reader import Entries
-from otpd.adapters.offline_memory import Memory, Remembered, Spent
+from otpd.adapters.ldap.connections import Role
+from otpd.adapters.ldap.reader import Entries
+from otpd.adapters.offline.memory import Memory, Remembered, Spent
 from otpd.clock import Clock, Deadline, to_datetime
 from otpd.errors import DirectoryUnavailable, OtpdError, StoreError
 from otpd.offline import Contact, HostTime, OfflineProof, OfflineRule

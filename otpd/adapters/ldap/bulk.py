@@ -17,10 +17,10 @@ from ldap3.core.results import (
     RESULT_SUCCESS,
 )
 
-from otpd.adapters.ldap_connections import Connections, check
-from otpd.adapters.ldap_entries import ATTRIBUTES, OBJECT_CLASSES, is_a
-from otpd.adapters.ldap_names import child_dn, depth, place_of, user_dn
-from otpd.adapters.ldap_operations import LOST, PAGED_RESULTS, cookie_of
+from otpd.adapters.ldap.connections import Connections, check
+from otpd.adapters.ldap.entries import ATTRIBUTES, OBJECT_CLASSES, is_a
+from otpd.adapters.ldap.names import child_dn, depth, place_of, user_dn
+from otpd.adapters.ldap.operations import LOST, PAGED_RESULTS, cookie_of
 from otpd.clock import Clock, Deadline
 from otpd.entry import Entry, make
 from otpd.errors import DirectoryError

@@ -1,4 +1,4 @@
-"""Who is asked for the entries of one user: the servers, or what stands between them and :mod:`otpd.adapters.ldap`.
+"""Who is asked for the entries of one user: the servers, or what stands before them.
 
 Every read of one user's entries goes through a :class:`Reader`, and every write of one is told to it.
 """
@@ -6,7 +6,7 @@ Every read of one user's entries goes through a :class:`Reader`, and every write
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from otpd.adapters.ldap_connections import Role
+from otpd.adapters.ldap.connections import Role
 from otpd.clock import Deadline
 from otpd.values import UserName
 

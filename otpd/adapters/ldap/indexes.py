@@ -12,9 +12,9 @@ from typing import Final
 import ldap3
 from ldap3.core.results import RESULT_INSUFFICIENT_ACCESS_RIGHTS, RESULT_NO_SUCH_OBJECT, RESULT_SUCCESS
 
-from otpd.adapters.ldap_connections import Connections, Servers, check
-from otpd.adapters.ldap_entries import SEALED
-from otpd.adapters.ldap_names import parent_of
+from otpd.adapters.ldap.connections import Connections, Servers, check
+from otpd.adapters.ldap.entries import SEALED
+from otpd.adapters.ldap.names import parent_of
 from otpd.clock import Clock, Deadline
 from otpd.errors import DirectoryError
 from otpd.inspection import Finding

@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from otpd.adapters.ldap_entries import MOVING_FACTORS, OBJECT_CLASSES, is_a
-from otpd.adapters.ldap_names import user_above
-from otpd.adapters.ldap_reader import Entry
+from otpd.adapters.ldap.entries import MOVING_FACTORS, OBJECT_CLASSES, is_a
+from otpd.adapters.ldap.names import user_above
+from otpd.adapters.ldap.reader import Entry
 from otpd.directory import Summary
 from otpd.values import UserName
 

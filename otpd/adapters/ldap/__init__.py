@@ -1,0 +1,1 @@
+"""The directory on LDAP servers."""
