@@ -78,7 +78,7 @@ class EnrolAtLogin:
         self, user: UserName, service: ServiceName, rules: ServicePolicy, authtok: Secret | None, deadline: Deadline
     ) -> Question:
         """Begin with what the stack holds, or ask for the proof."""
-        if authtok and self.enrolments.parts.check_password(user, authtok, deadline):
+        if authtok and self.enrolments.parts.check_password(user, (authtok,), deadline):
             return self._scan(user, service, rules, "", deadline)
         return Question(Stage("prove"), prove_prompt(), _messages(_offer()))
 
@@ -112,7 +112,7 @@ class EnrolAtLogin:
         deadline: Deadline,
     ) -> Question | End:
         grant = self.enrolments.ticket_of(user, typed, deadline)
-        right = bool(grant) or (bool(typed) and self.enrolments.parts.check_password(user, typed, deadline))
+        right = bool(grant or (typed and self.enrolments.parts.check_password(user, (typed,), deadline)))
         reason = Reason.ACCEPTED if right else Reason.WRONG_PASSWORD
         audit.record("proof", user=user, service=service, reason=reason, detail=f"ticket {grant}" if grant else "")
         if right:

@@ -4,7 +4,7 @@ A factor is one file under ``otpd/factors/``, registered in one table there. It 
 reason is for the audit log, and decides whether the person may be told something and whether a guess was made.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -97,10 +97,10 @@ class Aside(Protocol):
 
 
 class PasswordCheck(Protocol):
-    """Whether an account password is right; raises :class:`~otpd.errors.HelperError` when that cannot be told."""
+    """Which account password is right; raises :class:`~otpd.errors.HelperError` when that cannot be told."""
 
-    def __call__(self, user: UserName, password: Secret, deadline: Deadline) -> bool:
-        """True where it is right."""
+    def __call__(self, user: UserName, passwords: Sequence[Secret], deadline: Deadline) -> Secret | None:
+        """The one of up to three that is right, if one is. All together they are one try."""
         ...
 
 

@@ -1,8 +1,8 @@
 """otpd-password: is this account password right? Yes or no, to otpd alone.
 
 The only process of otpd that runs as root. It knows no secret and no directory: it runs the PAM stack of its own
-service through python-pam, in a child a question, under a deadline. A message is ``user NUL password``; the answer is
-``yes``, ``no`` or ``error``.
+service through python-pam, in a child a question, under a deadline. A message is ``user NUL password``, and up to two
+more passwords, each behind a NUL; the answer is ``yes 1`` (or 2, or 3: which is right), ``no`` or ``error``.
 """
 
 import argparse
@@ -31,6 +31,7 @@ PAM_SERVICE: Final = "otpd-password"
 _MAX_CHILDREN: Final = 8
 _CHILD_SECONDS: Final = 10
 _IDLE_SECONDS: Final = 60
+_MAX_PASSWORDS: Final = 3
 _MAX_REMEMBERED: Final = 10_000
 _AUTH_FAILURES: Final = frozenset({6, 7, 8, 10, 11, 12, 13, 27})
 """PAM_PERM_DENIED, AUTH_ERR, CRED_INSUFFICIENT, USER_UNKNOWN, MAXTRIES, NEW_AUTHTOK_REQD, ACCT_EXPIRED,
@@ -100,20 +101,20 @@ class Helper:
             link.close()
             return
         try:
-            message = link.recv(MAX_NAME_BYTES + MAX_TEXT_BYTES + 2)
+            message = link.recv(MAX_NAME_BYTES + _MAX_PASSWORDS * (1 + MAX_TEXT_BYTES) + 1)
         except OSError:
             link.close()
             return
-        user, separator, password = message.partition(b"\0")
-        if not separator or not user or len(user) > MAX_NAME_BYTES or len(password) > MAX_TEXT_BYTES:
+        user, *passwords = message.split(b"\0")
+        if not user or len(user) > MAX_NAME_BYTES or not _are_few_and_short(passwords):
             _answer(link, b"error")
         elif self.failures.must_wait(user):
             LOG.warning("too many wrong passwords of one user: refused unseen")
             _answer(link, b"no")
         else:
-            self._start(link, user, password)
+            self._start(link, user, passwords)
 
-    def _start(self, link: socket.socket, user: bytes, password: bytes) -> None:
+    def _start(self, link: socket.socket, user: bytes, passwords: list[bytes]) -> None:
         # Counted before it is looked at: passwords that are tried at once must not outrun the count.
         self.failures.note(user, right=False)
         reading, writing = os.pipe2(os.O_CLOEXEC)
@@ -121,7 +122,7 @@ class Helper:
         if child == 0:
             self.listener.close()
             signal.alarm(_CHILD_SECONDS + 1)
-            os.write(writing, _check(user, password))
+            os.write(writing, _check_all(user, passwords))
             os._exit(0)
         os.close(writing)
         self.children[reading] = (child, user, link, time.monotonic() + _CHILD_SECONDS)
@@ -131,7 +132,7 @@ class Helper:
         verdict = os.read(reading, 16)
         os.close(reading)
         os.waitpid(child, 0)
-        if verdict == b"yes":
+        if verdict.startswith(b"yes"):
             self.failures.note(user, right=True)
         _answer(link, verdict or b"error")
 
@@ -141,6 +142,19 @@ class Helper:
                 LOG.warning("the PAM stack of %s did not end within %d seconds", PAM_SERVICE, _CHILD_SECONDS)
                 os.kill(child, signal.SIGKILL)
                 self._collect(reading)
+
+
+def _are_few_and_short(passwords: list[bytes]) -> bool:
+    return 0 < len(passwords) <= _MAX_PASSWORDS and all(len(one) <= MAX_TEXT_BYTES for one in passwords)
+
+
+def _check_all(user: bytes, passwords: list[bytes]) -> bytes:
+    """The answer, in the child; all of them are one try."""
+    for number, password in enumerate(passwords, 1):
+        verdict = _check(user, password)
+        if verdict != b"no":
+            return f"yes {number}".encode() if verdict == b"yes" else verdict
+    return b"no"
 
 
 def _check(user: bytes, password: bytes) -> bytes:

@@ -34,8 +34,10 @@ class PasswordAndCode:
 
     def verify(self, attempt: Attempt, parts: Parts) -> Outcome:
         """The password first: a wrong one must not cost a code."""
-        for password, code in _readings(attempt, parts):
-            if parts.check_password(attempt.user, password, attempt.deadline):
+        readings = _readings(attempt, parts)
+        right = parts.check_password(attempt.user, [password for password, _code in readings], attempt.deadline)
+        for password, code in readings:
+            if password == right:
                 outcome = CODE.verify(replace(attempt, typed=code), parts)
                 return replace(outcome, authtok=password) if outcome.accepted else outcome
         return Outcome(Reason.WRONG_PASSWORD)

@@ -177,7 +177,7 @@ class Management:
         if kind == "code":
             attempt = Attempt(call.user, SERVICE, proof, call.deadline, at_shell=True)
             return judge((CODE,), attempt, self.context.parts)
-        right = self.context.parts.check_password(call.user, proof, call.deadline)
+        right = self.context.parts.check_password(call.user, (proof,), call.deadline)
         return Outcome(Reason.ACCEPTED if right else Reason.WRONG_PASSWORD)
 
 

@@ -466,10 +466,11 @@ class TestHelper:
                     return b""
 
         assert ask() == b""
-        assert as_user("otpd", ask) == b"yes"
+        assert as_user("otpd", ask) == b"yes 1"
 
     @pytest.mark.parametrize(
-        "message", [b"", b"\0", b"alice", b"\0secret", b"a" * 300 + b"\0x", b"a\0" + b"x" * 600, b"a\0b\0c"]
+        "message",
+        [b"", b"\0", b"alice", b"\0secret", b"a" * 300 + b"\0x", b"a\0" + b"x" * 600, b"a\0b\0c", b"a\0b\0c\0d\0e"],
     )
     def test_rubbish(self, world: World, message: bytes) -> None:
         def ask() -> bytes:

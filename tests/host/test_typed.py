@@ -1,14 +1,16 @@
 """What people type, as they type it, at every door where it can be typed."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 
+import pyotp
 import pytest
 from module.pam_login import AUTH_ERR, SUCCESS
 from rig.host import Host, Token, pam_service, run
 from rig.people import converse, ssh
 
-from otpd import recovery, symbols
+from otpd import recovery, symbols, throttle
 
 from .conftest import PASSWORD, World
 from .test_app_passwords import make, opens
@@ -70,6 +72,21 @@ def test_the_password_is_handed_on_as_it_was_typed(host: Host, alice: tuple[str,
     pam_service("one", "auth required pam_otpd.so forward_pass\nauth required pam_unix.so use_first_pass\n")
     for typed, ok in ((f"spaced 12 {FORMS['a space'](token.code())} ", True), (f"spaced 12{token.code()}", False)):
         assert converse(["pamtester", "one", user, "authenticate"], [typed]).succeeded == ok
+
+
+def test_a_password_that_ends_in_digits_is_one_try(world: World, alice: tuple[str, Token]) -> None:
+    """With devices of six and of eight digits, the code may be either; a wrong reading makes nobody wait."""
+    user, token = alice
+    begun = call("root", "enrol-begin", user=user, digits="8")[1]
+    long = pyotp.TOTP(begun["secret"], digits=8)
+    assert call("root", "enrol-confirm", user=user, ticket=begun["ticket"], code=long.now())[0] == "ok"
+    run("chpasswd", stdin=f"{user}:spring26\n")
+    for _ in range(throttle.FREE_FAILURES):
+        assert world.outcome("one", user, "wrong000000") == AUTH_ERR
+    time.sleep(throttle.wait_seconds(throttle.FREE_FAILURES) + 0.1)
+    assert world.outcome("one", user, f"spring26{token.code()}") == SUCCESS
+    world.host.forget_steps(user)
+    assert world.outcome("one", user, f"spring26{long.now()}") == SUCCESS
 
 
 TYPED: list[Callable[[str], str]] = [

@@ -33,7 +33,7 @@ class Later(SystemClock):
 def ask(aside: Callable[[Work], bool], clock: SystemClock) -> Outcome:
     post = Post(lambda *_: None, aside, 600)
     keys = KeyRing.from_text(new_key_line("k1"), "test")
-    parts = Parts(UNTOUCHED, keys, clock, lambda *_: False, Windows(), "web1", aside, post=post)
+    parts = Parts(UNTOUCHED, keys, clock, lambda *_: None, Windows(), "web1", aside, post=post)
     typed, deadline = Secret(b"mail"), Deadline.after(clock, 5)
     return MAIL.verify(Attempt(UserName("alice"), ServiceName("sshd"), typed, deadline), parts)
 
