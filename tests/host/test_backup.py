@@ -18,7 +18,7 @@ from otpd.adapters.key_file import read_key_ring
 from otpd.adapters.ldap.bulk import PAGE
 
 from .conftest import World, eventually
-from .test_keys import EACH, RING, USERS, Site, names, otpctl, site  # noqa: F401 - fixtures
+from .test_keys import EACH, RING, USERS, Site, mailed_code, names, otpctl, site  # noqa: F401 - fixtures
 
 ROOTS: Final = Path("/run/otpd-backup-directories")
 ENTRIES: Final = USERS * 22  # the user, a token, 19 app passwords, the recovery codes
@@ -256,3 +256,16 @@ def test_a_world_without_otpd(world: World) -> None:
         assert directory("export", "/root/without-otpd")["file"] == "/root/without-otpd"
     finally:
         world.host.start_daemon()
+
+
+def test_what_is_good_for_a_while_is_in_no_backup(site: Site, tmp_path: Path) -> None:
+    """A ticket or a mailed code that was used meanwhile must not be good again."""
+    user, before = site.people[0].name, host_entries(site.world.host)
+    made = json.loads(run("otpctl", "user", "ticket", user, "--json"))
+    site.world.secrets.add(made["secret"])
+    mailed_code(site.world, user)
+    assert host_entries(site.world.host) == before + 2
+    exported = directory("export", str(tmp_path / "backup"))
+    assert sum(exported["entries"].values()) == before
+    assert not {"otpdGrant", "otpdMailedCode"} & set(exported["entries"])
+    site.world.host.ldap("ldapdelete", *(f"otpdId={name},uid={user},ou=otpd" for name in (made["id"], "mailed-code")))
