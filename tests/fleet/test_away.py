@@ -141,7 +141,7 @@ def test_a_host_is_cut_off_from_the_provider(fleet: Fleet, visitor: Visitor) -> 
 
 
 def test_the_way_to_the_provider_is_refused(fleet: Fleet, visitor: Visitor) -> None:
-    """A router says that there is no way: otpd asks for a new connection and is told so at once."""
+    """There is no way to it any more: otpd asks for a new connection and is told so at once."""
     host = fleet.hosts[0]
     host.restart()
     with fleet.network.without(host.name, fleet.first.name, "unreachable"):

@@ -24,7 +24,10 @@ from rig.host import run
 
 T = TypeVar("T")
 How = Literal["blackhole", "unreachable"]
-"""How a link is cut: packets vanish; or the router says so, which ends the opening of connections at once."""
+"""How a link is cut: packets vanish on it; or there is no way to it any more, which ends the opening of connections.
+
+Of what a router says of that, Linux learns at once only where it happens not to be busy with the same connection.
+"""
 
 _ROUTER: Final = "wire"
 _SUBNET: Final = "10.77"
@@ -68,12 +71,12 @@ class Network:
     def cut(self, one: str, other: str, how: How = "blackhole") -> None:
         """Let nothing through between two hosts."""
         for source, target in ((one, other), (other, one)):
-            self._rule("add", _CUT_RULE, source, target, how)
+            self._rule("add", _CUT_RULE, source, target, how, where=_where(source, how))
 
-    def restore(self, one: str, other: str) -> None:
+    def restore(self, one: str, other: str, how: How = "blackhole") -> None:
         """Undo :meth:`cut`."""
         for source, target in ((one, other), (other, one)):
-            self._rule("del", _CUT_RULE, source, target)
+            self._rule("del", _CUT_RULE, source, target, where=_where(source, how))
 
     @contextmanager
     def without(self, one: str, other: str, how: How = "blackhole") -> Iterator[None]:
@@ -82,7 +85,7 @@ class Network:
         try:
             yield
         finally:
-            self.restore(one, other)
+            self.restore(one, other, how)
 
     @contextmanager
     def delayed(self, one: str, other: str, seconds: float) -> Iterator[None]:
@@ -102,9 +105,9 @@ class Network:
         for name in (*self.address, _ROUTER):
             run("ip", "netns", "delete", name)
 
-    def _rule(self, verb: str, order: str, source: str, target: str, *what: str) -> None:
+    def _rule(self, verb: str, order: str, source: str, target: str, *what: str, where: str = _ROUTER) -> None:
         selector = ("from", self.address[source], "to", self.address[target])
-        _ip(_ROUTER, "rule", verb, "pref", order, *selector, *what)
+        _ip(where, "rule", verb, "pref", order, *selector, *what)
 
     def _packed(self, source: str, target: str) -> bytes:
         return socket.inet_aton(self.address[source]) + socket.inet_aton(self.address[target])
@@ -162,6 +165,11 @@ def within(name: str, work: Callable[[], T]) -> T:
 
 def _path(name: str) -> Path:
     return Path("/run/netns", name)
+
+
+def _where(source: str, how: How) -> str:
+    """In which namespace a link from there is cut."""
+    return source if how == "unreachable" else _ROUTER
 
 
 def _ip(name: str, *arguments: str) -> None:

@@ -7,7 +7,7 @@ import re
 import select
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,30 +52,21 @@ def converse(
         | dict(environment or {}),
         preexec_fn=(lambda: _become(user)) if user != "root" else None,
     )
-    screen, prompts, left = "", [], list(answers)
+    screen, line, prompts, left = "", "", [], list(answers)
     while child.expect([r"([^\r\n]*: )$", pexpect.EOF, pexpect.TIMEOUT]) == 0:
-        if _goes_on(child):
-            continue
-        screen += child.before + child.after
-        prompts.append(_lines(child.match[1]).split("\n")[-1])
+        line += child.before + child.after
+        if select.select([child.child_fd], [], [], _SETTLED_SECONDS)[0]:
+            continue  # more of it comes, so that what was read only looks like a prompt
+        screen, line = screen + line, ""
+        prompts.append(re.split(r"[\r\n]", _lines(screen))[-1])
         if not left:
             break
         answer = left.pop(0)
         child.sendline(answer if isinstance(answer, str) else answer(_lines(screen)))
     else:
-        screen += child.before if isinstance(child.before, str) else ""
+        screen += line + (child.before if isinstance(child.before, str) else "")
     child.close(force=True)
     return Seen(_lines(screen), tuple(prompts), child.exitstatus == 0)
-
-
-def _goes_on(child: Any) -> bool:
-    """Whether more of the line comes at once, so that what was read of it only looks like a prompt."""
-    if not select.select([child.child_fd], [], [], _SETTLED_SECONDS)[0]:
-        return False
-    with suppress(pexpect.EOF):
-        child.buffer = child.before + child.after + child.read_nonblocking(2000, 0)
-        return True
-    return False
 
 
 def _lines(screen: str) -> str:
