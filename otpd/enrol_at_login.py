@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from otpd import audit, handout, qr, symbols
+from otpd import audit, handout, qr, recovery, symbols
 from otpd.clock import Deadline
-from otpd.enrolment import Begun, Enrolments, Finished, Pending, how_to_keep_them, what_recovery_codes_are
+from otpd.enrolment import Begun, Enrolments, Finished, Pending
 from otpd.factor import Reason
 from otpd.policy import QrStyle, ServicePolicy
 from otpd.secret import Secret
@@ -192,7 +192,7 @@ def _codes(finished: Finished) -> tuple[str, ...]:
     if not codes:
         return _messages([*told, _("Recovery codes could not be made. Make them later: otpctl recovery-codes")])
     lines = ["  " + "    ".join(codes[at : at + _CODES_IN_A_LINE]) for at in range(0, len(codes), _CODES_IN_A_LINE)]
-    return _messages([*told, what_recovery_codes_are(), *lines, *how_to_keep_them()])
+    return _messages([*told, recovery.what_they_are(), *lines, *recovery.how_to_keep_them()])
 
 
 def _messages(lines: Iterable[str]) -> tuple[str, ...]:

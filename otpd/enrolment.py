@@ -233,19 +233,6 @@ class Enrolments:
         return Unfinished("wrong-code", _WRONG["totp"])
 
 
-def what_recovery_codes_are() -> str:
-    """What stands above recovery codes."""
-    return _("If the phone is gone, each of these recovery codes works once instead of a code:")
-
-
-def how_to_keep_them() -> tuple[str, ...]:
-    """What stands below them."""
-    return (
-        _("Write them down and keep them away from the phone. They are not shown again."),
-        _("New ones: otpctl recovery-codes"),
-    )
-
-
 def first_token_id(user: UserName) -> EntryId:
     """The id of a user's first token."""
     return EntryId(str(uuid.uuid5(_NAMESPACE, user)))

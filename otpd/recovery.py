@@ -1,4 +1,4 @@
-"""The format of recovery codes. Pure.
+"""The format of recovery codes, and what is said where they are shown. Pure.
 
 Three groups of four symbols (:mod:`otpd.symbols`): 10 random ones, 50 bits, and the check. That is short enough to be
 written down, and safe where guesses are counted.
@@ -9,6 +9,7 @@ from typing import Final
 
 from otpd import symbols
 from otpd.secret import Secret
+from otpd.texts import _
 
 CODES: Final = 10
 SYMBOLS: Final = 10
@@ -35,3 +36,16 @@ def looks_like_one(typed: bytes) -> bool:
 def digest(typed: bytes) -> Secret:
     """What is kept, sealed, to know a code again: SHA-256 of its symbols; raises :class:`otpd.symbols.Typo`."""
     return Secret(hashlib.sha256(symbols.without_check(symbols.bare(typed), SYMBOLS).encode()).digest())
+
+
+def what_they_are() -> str:
+    """What stands above recovery codes."""
+    return _("If the phone is gone, each of these recovery codes works once instead of a code:")
+
+
+def how_to_keep_them() -> tuple[str, ...]:
+    """What stands below them."""
+    return (
+        _("Write them down and keep them away from the phone. They are not shown again."),
+        _("New ones: otpctl recovery-codes"),
+    )

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 import click
 
-from otpd import otp, qr, symbols
+from otpd import otp, qr, recovery, symbols
 from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
-from otpd.enrolment import how_to_keep_them, what_recovery_codes_are
 from otpd.texts import _, mark
 
 _ACTIVATED: Final = mark("Activated. From now on, logins that ask for a code ask for this one. This code is used up.")
@@ -74,7 +73,7 @@ def enroll(
         session.refuse(reply)
     codes = tuple(reply["recovery_codes"])
     if codes:
-        page = Page(codes, before=what_recovery_codes_are(), after=tuple(how_to_keep_them()))
+        page = Page(codes, before=recovery.what_they_are(), after=recovery.how_to_keep_them())
         session.show_secret(reply, page, _(_ACTIVATED))
     else:
         session.show(reply, _(_ACTIVATED))

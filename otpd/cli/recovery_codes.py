@@ -2,6 +2,7 @@
 
 import click
 
+from otpd import recovery
 from otpd.cli.secret_page import Page
 from otpd.cli.session import Session, json_option, may_show_secret, pass_session, show_secret_option, user_option
 from otpd.texts import _
@@ -23,6 +24,5 @@ def recovery_codes(session: Session, user: str | None, show_secret: bool) -> Non
     """
     may_show_secret(session, show_secret)
     reply = session.call("recovery-codes", user=user)
-    after = (_("Write them down and keep them away from the phone. They are not shown again."),)
-    page = Page(tuple(reply["recovery_codes"]), after=after)
+    page = Page(tuple(reply["recovery_codes"]), after=recovery.how_to_keep_them()[:1])
     session.show_secret(reply, page, _("Made ten recovery codes. Those that were made before are invalid."))

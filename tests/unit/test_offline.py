@@ -10,8 +10,8 @@ import pytest
 
 from otpd.adapters.ldap.connections import Connections, Servers
 from otpd.adapters.ldap.directory import LdapDirectory
-from otpd.adapters.ldap.entries import from_time
 from otpd.adapters.ldap.reader import Entries
+from otpd.adapters.ldap.syntax import from_time
 from otpd.adapters.offline.host import KEEP_SECONDS, Host
 from otpd.adapters.offline.keeper import Keeper, settle
 from otpd.adapters.offline.memory import Memory, Spent

@@ -13,7 +13,7 @@ import ldap3
 from ldap3.utils.conv import escape_filter_chars
 
 from otpd import mailed_code
-from otpd.adapters.ldap import entries
+from otpd.adapters.ldap import entries, syntax
 from otpd.adapters.ldap.connections import Role
 from otpd.adapters.ldap.operations import Changes, Operations
 from otpd.adapters.ldap.reader import Entry
@@ -121,7 +121,7 @@ class LdapDirectory(Operations):
     def set_failures(self, name: UserName, old: int, new: int, at: float, deadline: Deadline) -> bool:  # noqa: D102
         changes: Changes = {
             "oathFailureCount": _from_to(old, new),
-            "oathLastFailure": [(ldap3.MODIFY_REPLACE, [entries.from_time(at)])],
+            "oathLastFailure": [(ldap3.MODIFY_REPLACE, [syntax.from_time(at)])],
         }
         dn = self._user_dn(name)
         moved = self._compare_and_set(dn, changes, deadline)
@@ -141,7 +141,7 @@ class LdapDirectory(Operations):
 
     def clear_user(self, name: UserName, at: float, deadline: Deadline) -> None:  # noqa: D102
         self.user(name, deadline)  # raises where it is another user's, whose name differs in case alone
-        noted: Changes = {"otpdReset": [(ldap3.MODIFY_REPLACE, [entries.from_time(at)])]}
+        noted: Changes = {"otpdReset": [(ldap3.MODIFY_REPLACE, [syntax.from_time(at)])]}
         self._modify(self._user_dn(name), noted, deadline)
         self._delete_below(name, deadline)
         forgotten: Changes = {
@@ -201,10 +201,10 @@ class LdapDirectory(Operations):
     def note_use(  # noqa: D102
         self, name: UserName, record: AppPasswordRecord, use: AppPasswordUse, deadline: Deadline
     ) -> bool:
-        at, last = entries.from_time(use.at - use.at % 60), record.last_use
+        at, last = syntax.from_time(use.at - use.at % 60), record.last_use
         noted = {"otpdLastHost": use.host, "otpdLastService": use.service, "otpdLastAddress": use.address}
         changes: Changes = {
-            "otpdLastUsed": _from_to(entries.from_time(last.at), at) if last else [(ldap3.MODIFY_REPLACE, [at])],
+            "otpdLastUsed": _from_to(syntax.from_time(last.at), at) if last else [(ldap3.MODIFY_REPLACE, [at])],
             **{attribute: [(ldap3.MODIFY_REPLACE, [value] if value else [])] for attribute, value in noted.items()},
         }
         return self._compare_and_set(self._child_dn(name, record.id), changes, deadline)

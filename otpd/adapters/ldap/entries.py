@@ -4,32 +4,27 @@ An entry that lacks a value or holds a wrong one raises :class:`~otpd.errors.Ent
 attribute and never the value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from otpd import mailed_code
+from otpd.adapters.ldap import syntax
 from otpd.adapters.ldap.names import user_above
 from otpd.adapters.ldap.reader import Entry
-from otpd.clock import to_datetime
 from otpd.directory import (
     AppPasswordRecord,
     AppPasswordUse,
     Device,
     Grant,
-    GrantPurpose,
     Kind,
     SealedValue,
-    State,
     Token,
     Use,
     User,
 )
 from otpd.errors import EntryError
-from otpd.otp import MAX_DIGITS, MAX_PERIOD_SECONDS, MIN_DIGITS, MIN_PERIOD_SECONDS, OtpParameters
+from otpd.otp import OtpParameters
 from otpd.values import EntryId, ServiceName, TimeStep, UserName
-
-T = TypeVar("T")
 
 ATTRIBUTES: Final = (
     "objectClass",
@@ -93,7 +88,6 @@ _HMAC_OIDS: Final = {
     "sha512": "1.2.840.113549.2.11",
 }
 _HMAC_NAMES: Final = {oid: name for name, oid in _HMAC_OIDS.items()}
-_TIME_FORMAT: Final = "%Y%m%d%H%M%SZ"  # RFC 4517 section 3.3.13, in UTC and whole seconds
 
 
 # What is sealed, by the class of the entry that it stands in.
@@ -123,10 +117,10 @@ def to_user(
         raise EntryError(f"{where}: the directory's entry spells the name differently")
     return User(
         name=name,
-        state=_optional(where, entry, "otpdState", _state) or "active",
-        failures=_one(where, entry, "oathFailureCount", _natural),
-        last_failure=_optional(where, entry, "oathLastFailure", _time),
-        reset=_optional(where, entry, "otpdReset", _time),
+        state=syntax.optional_value(where, entry, "otpdState", syntax.state) or "active",
+        failures=syntax.one_value(where, entry, "oathFailureCount", syntax.natural),
+        last_failure=syntax.optional_value(where, entry, "oathLastFailure", syntax.time),
+        reset=syntax.optional_value(where, entry, "otpdReset", syntax.time),
         tokens=tokens,
         sealed_recovery_codes=recovery_codes,
     )
@@ -151,18 +145,18 @@ def to_token(dn: str, entry: Entry) -> Token:
     """The record of a token's entry."""
     counts = is_a(entry, "otpdHotpToken")
     parameters = OtpParameters(
-        digits=_one(dn, entry, "oathOTPLength", _digits),
-        algorithm=_one(dn, entry, "oathHMACAlgorithm", lambda value: _HMAC_NAMES[value.decode()]),
-        period_seconds=None if counts else _one(dn, entry, "oathTOTPTimeStepPeriod", _period),
+        digits=syntax.one_value(dn, entry, "oathOTPLength", syntax.digits),
+        algorithm=syntax.one_value(dn, entry, "oathHMACAlgorithm", lambda value: _HMAC_NAMES[value.decode()]),
+        period_seconds=None if counts else syntax.one_value(dn, entry, "oathTOTPTimeStepPeriod", syntax.period),
     )
     return Token(
-        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
-        label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
-        state=_one(dn, entry, "otpdState", _state),
+        id=EntryId(syntax.one_value(dn, entry, "otpdId", bytes.decode)),
+        label=syntax.optional_value(dn, entry, "otpdLabel", bytes.decode) or "",
+        state=syntax.one_value(dn, entry, "otpdState", syntax.state),
         parameters=parameters,
-        last_step=TimeStep(_one(dn, entry, MOVING_FACTORS[token_class(parameters)], _natural)),
-        created=_one(dn, entry, "otpdCreated", _time),
-        sealed_seed=_one(dn, entry, "otpdSealedSeed", bytes),
+        last_step=TimeStep(syntax.one_value(dn, entry, MOVING_FACTORS[token_class(parameters)], syntax.natural)),
+        created=syntax.one_value(dn, entry, "otpdCreated", syntax.time),
+        sealed_seed=syntax.one_value(dn, entry, "otpdSealedSeed", bytes),
         last_use=_to_use(dn, entry),
     )
 
@@ -175,7 +169,7 @@ def from_token(token: Token) -> dict[str, Any]:
         "otpdId": token.id,
         "otpdState": token.state,
         "otpdSealedSeed": token.sealed_seed,
-        "otpdCreated": from_time(token.created),
+        "otpdCreated": syntax.from_time(token.created),
         "oathOTPLength": token.parameters.digits,
         "oathHMACAlgorithm": _HMAC_OIDS[token.parameters.algorithm],
         MOVING_FACTORS[kind]: token.last_step,
@@ -186,21 +180,21 @@ def from_token(token: Token) -> dict[str, Any]:
 
 
 def _to_use(dn: str, entry: Entry) -> Use | None:
-    at = _optional(dn, entry, "otpdLastUsed", _time)
+    at = syntax.optional_value(dn, entry, "otpdLastUsed", syntax.time)
     if at is None:
         return None
     return Use(
         at=at,
-        host=_optional(dn, entry, "otpdLastHost", bytes.decode) or "",
-        service=ServiceName(_optional(dn, entry, "otpdLastService", bytes.decode) or ""),
-        drift=_optional(dn, entry, "oathTOTPTimeStepDrift", _drift) or 0,
+        host=syntax.optional_value(dn, entry, "otpdLastHost", bytes.decode) or "",
+        service=ServiceName(syntax.optional_value(dn, entry, "otpdLastService", bytes.decode) or ""),
+        drift=syntax.optional_value(dn, entry, "oathTOTPTimeStepDrift", syntax.drift) or 0,
     )
 
 
 def from_use(token: Token, use: Use) -> dict[str, Any]:
     """The attributes that note a use of ``token``; those that are empty are left out."""
     given: dict[str, Any] = {
-        "otpdLastUsed": from_time(use.at - use.at % 60),
+        "otpdLastUsed": syntax.from_time(use.at - use.at % 60),
         "otpdLastHost": use.host,
         "otpdLastService": use.service,
         "oathTOTPTimeStepDrift": use.drift if token.parameters.kind == "totp" else "",
@@ -212,26 +206,26 @@ def to_app_password(dn: str, entry: Entry) -> AppPasswordRecord:
     """The record of an app password's entry."""
     services = [value.decode("utf-8", "replace") for value in entry.get("otpdService", [])]
     return AppPasswordRecord(
-        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
-        label=_optional(dn, entry, "otpdLabel", bytes.decode) or "",
+        id=EntryId(syntax.one_value(dn, entry, "otpdId", bytes.decode)),
+        label=syntax.optional_value(dn, entry, "otpdLabel", bytes.decode) or "",
         services=frozenset(ServiceName(service) for service in services),
-        created=_one(dn, entry, "otpdCreated", _time),
-        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
-        expires=_optional(dn, entry, "otpdExpires", _time),
+        created=syntax.one_value(dn, entry, "otpdCreated", syntax.time),
+        sealed_digest=syntax.one_value(dn, entry, "otpdSealedDigest", bytes),
+        expires=syntax.optional_value(dn, entry, "otpdExpires", syntax.time),
         networks=frozenset(value.decode("ascii", "replace") for value in entry.get("otpdNetwork", [])),
         last_use=_to_app_password_use(dn, entry),
     )
 
 
 def _to_app_password_use(dn: str, entry: Entry) -> AppPasswordUse | None:
-    at = _optional(dn, entry, "otpdLastUsed", _time)
+    at = syntax.optional_value(dn, entry, "otpdLastUsed", syntax.time)
     if at is None:
         return None
     return AppPasswordUse(
         at=at,
-        host=_optional(dn, entry, "otpdLastHost", bytes.decode) or "",
-        service=ServiceName(_optional(dn, entry, "otpdLastService", bytes.decode) or ""),
-        address=_optional(dn, entry, "otpdLastAddress", bytes.decode) or "",
+        host=syntax.optional_value(dn, entry, "otpdLastHost", bytes.decode) or "",
+        service=ServiceName(syntax.optional_value(dn, entry, "otpdLastService", bytes.decode) or ""),
+        address=syntax.optional_value(dn, entry, "otpdLastAddress", bytes.decode) or "",
     )
 
 
@@ -242,16 +236,16 @@ def from_app_password(record: AppPasswordRecord) -> dict[str, Any]:
         "otpdId": record.id,
         "otpdSealedDigest": record.sealed_digest,
         "otpdService": sorted(record.services),
-        "otpdCreated": from_time(record.created),
+        "otpdCreated": syntax.from_time(record.created),
         **({"otpdLabel": record.label} if record.label else {}),
-        **({} if record.expires is None else {"otpdExpires": from_time(record.expires)}),
+        **({} if record.expires is None else {"otpdExpires": syntax.from_time(record.expires)}),
         **({"otpdNetwork": sorted(record.networks)} if record.networks else {}),
     }
 
 
 def to_recovery_codes(dn: str, entry: Entry) -> tuple[bytes, ...]:
     """The sealed codes of a user's entry of recovery codes; none where it is suspended."""
-    if _one(dn, entry, "otpdState", _state) != "active":
+    if syntax.one_value(dn, entry, "otpdState", syntax.state) != "active":
         return ()
     return tuple(entry.get("otpdSealedRecoveryCode", []))
 
@@ -262,16 +256,16 @@ def from_recovery_codes(sealed: Sequence[bytes], created: float) -> dict[str, An
         "objectClass": ["otpdRecoveryCodes"],
         "otpdId": RECOVERY_ID,
         "otpdState": "active",
-        "otpdCreated": from_time(created),
+        "otpdCreated": syntax.from_time(created),
         "otpdSealedRecoveryCode": list(sealed),
     }
 
 
 def to_mailed_code(dn: str, entry: Entry) -> bytes | None:
     """What is sealed in the entry of the code that was mailed last; None where it is suspended."""
-    if _one(dn, entry, "otpdState", _state) != "active":
+    if syntax.one_value(dn, entry, "otpdState", syntax.state) != "active":
         return None
-    return _one(dn, entry, "otpdSealedDigest", bytes)
+    return syntax.one_value(dn, entry, "otpdSealedDigest", bytes)
 
 
 def from_mailed_code(sealed: bytes) -> dict[str, Any]:
@@ -287,12 +281,12 @@ def from_mailed_code(sealed: bytes) -> dict[str, Any]:
 def to_device(dn: str, entry: Entry) -> Device:
     """The record of a remembered device's entry."""
     return Device(
-        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
-        address=_one(dn, entry, "otpdAddress", bytes.decode),
-        group=_one(dn, entry, "otpdService", bytes.decode),
-        created=_one(dn, entry, "otpdCreated", _time),
-        expires=_one(dn, entry, "otpdExpires", _time),
-        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
+        id=EntryId(syntax.one_value(dn, entry, "otpdId", bytes.decode)),
+        address=syntax.one_value(dn, entry, "otpdAddress", bytes.decode),
+        group=syntax.one_value(dn, entry, "otpdService", bytes.decode),
+        created=syntax.one_value(dn, entry, "otpdCreated", syntax.time),
+        expires=syntax.one_value(dn, entry, "otpdExpires", syntax.time),
+        sealed_digest=syntax.one_value(dn, entry, "otpdSealedDigest", bytes),
     )
 
 
@@ -303,8 +297,8 @@ def from_device(device: Device) -> dict[str, Any]:
         "otpdId": device.id,
         "otpdAddress": device.address,
         "otpdService": device.group,
-        "otpdCreated": from_time(device.created),
-        "otpdExpires": from_time(device.expires),
+        "otpdCreated": syntax.from_time(device.created),
+        "otpdExpires": syntax.from_time(device.expires),
         "otpdSealedDigest": device.sealed_digest,
     }
 
@@ -312,12 +306,12 @@ def from_device(device: Device) -> dict[str, Any]:
 def to_grant(dn: str, entry: Entry) -> Grant:
     """The record of a grant's entry."""
     return Grant(
-        id=EntryId(_one(dn, entry, "otpdId", bytes.decode)),
-        purpose=_one(dn, entry, "otpdPurpose", _purpose),
-        created=_one(dn, entry, "otpdCreated", _time),
-        expires=_one(dn, entry, "otpdExpires", _time),
+        id=EntryId(syntax.one_value(dn, entry, "otpdId", bytes.decode)),
+        purpose=syntax.one_value(dn, entry, "otpdPurpose", syntax.purpose),
+        created=syntax.one_value(dn, entry, "otpdCreated", syntax.time),
+        expires=syntax.one_value(dn, entry, "otpdExpires", syntax.time),
         hosts=frozenset(value.decode("ascii", "replace") for value in entry.get("otpdHost", [])),
-        sealed_digest=_one(dn, entry, "otpdSealedDigest", bytes),
+        sealed_digest=syntax.one_value(dn, entry, "otpdSealedDigest", bytes),
     )
 
 
@@ -328,8 +322,8 @@ def from_grant(grant: Grant) -> dict[str, Any]:
         "otpdId": grant.id,
         "otpdPurpose": grant.purpose,
         "otpdSealedDigest": grant.sealed_digest,
-        "otpdCreated": from_time(grant.created),
-        "otpdExpires": from_time(grant.expires),
+        "otpdCreated": syntax.from_time(grant.created),
+        "otpdExpires": syntax.from_time(grant.expires),
         **({"otpdHost": sorted(grant.hosts)} if grant.hosts else {}),
     }
 
@@ -346,66 +340,3 @@ def to_sealed_values(dn: str, entry: Entry) -> list[SealedValue]:
         if is_a(entry, name)
         for sealed in entry.get(attribute, [])
     ]
-
-
-def from_time(seconds: float) -> str:
-    """``seconds`` since the Unix epoch as generalizedTime."""
-    return to_datetime(seconds).strftime(_TIME_FORMAT)
-
-
-def _one(where: str, entry: Entry, attribute: str, read: Callable[[bytes], T]) -> T:
-    value = _optional(where, entry, attribute, read)
-    if value is None:
-        raise EntryError(f"{where}: {attribute} is missing")
-    return value
-
-
-def _optional(where: str, entry: Entry, attribute: str, read: Callable[[bytes], T]) -> T | None:
-    values = entry.get(attribute, [])
-    if not values:
-        return None
-    if len(values) > 1:
-        raise EntryError(f"{where}: {attribute} has more than one value")
-    try:
-        return read(values[0])
-    except (ValueError, KeyError):
-        raise EntryError(f"{where}: {attribute} does not parse") from None
-
-
-def _natural(value: bytes) -> int:
-    return _within(value, 0, 2**62)
-
-
-def _digits(value: bytes) -> int:
-    return _within(value, MIN_DIGITS, MAX_DIGITS)
-
-
-def _period(value: bytes) -> int:
-    return _within(value, MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)
-
-
-def _drift(value: bytes) -> int:
-    return _within(value, -(2**31), 2**31)
-
-
-def _within(value: bytes, least: int, most: int) -> int:
-    number = int(value)
-    if not least <= number <= most:
-        raise ValueError
-    return number
-
-
-def _state(value: bytes) -> State:
-    if value.decode() not in get_args(State):
-        raise ValueError
-    return cast("State", value.decode())
-
-
-def _purpose(value: bytes) -> GrantPurpose:
-    if value.decode() not in get_args(GrantPurpose):
-        raise ValueError
-    return cast("GrantPurpose", value.decode())
-
-
-def _time(value: bytes) -> float:
-    return datetime.strptime(value.decode(), _TIME_FORMAT).replace(tzinfo=UTC).timestamp()
