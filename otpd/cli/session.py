@@ -72,7 +72,7 @@ class Session:
                 click.echo(reply["message"], err=True)
             else:
                 kind = str(reply.get("kind"))
-            body["proof"] = self.ask(_(_PROMPTS[kind]))
+            body["proof"] = self.ask(_(_PROMPTS.get(kind, f"{kind}: ")))
             done, reply = self._call(verb, body)
         return reply if done else self.refuse(reply)
 
